@@ -1,0 +1,349 @@
+"""`dataset.toml`: what a dataset is made of and every knob of the route.
+
+Each section is one model below; a field's description is its documentation, and
+`counterset init` writes them all out as comments. An unknown key, a wrong type or a
+contradiction raises ConfigError with the key's path, what was found and what is allowed.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from curation.errors import ConfigError, nearest
+from curation.schemas import CANNOT_TELL, QUESTIONS
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[
+    str, Field(min_length=1, max_length=100, pattern=r"^[^/\\\x00-\x1f]+$")
+]
+
+
+class Section(BaseModel):
+    """A table of dataset.toml: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class About(Section):
+    """What the dataset is called and how its card introduces it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")] = Field(
+        description="short name: lower-case letters, digits, '.', '_' and '-'"
+    )
+    title: str = Field("", description="name for people; the short name when empty")
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = Field(
+        "1.0.0", description="major.minor.patch"
+    )
+    description: str = Field("", description="one paragraph for the data card")
+    contact: str = Field("", description="where takedown requests go")
+
+
+class ClassSpec(Section):
+    """A class of animals."""
+
+    name: Name = Field(description="as in folder names and prompts")
+    imagenet_index: Annotated[int, Field(ge=0, le=999)] | None = Field(
+        None, description="place among ImageNet's 1,000 classes, 0-999"
+    )
+    label: str = Field("", description="wording in prompts; the name when empty")
+    scientific_name: str = Field("", description="taxon, for sources that have taxa")
+    common: str = Field(
+        "", description="background published as common, for the record"
+    )
+    counter: str = Field(
+        "", description="background published as counter, for the record"
+    )
+
+
+class Background(Section):
+    """A background label and the sentences that describe it to CLIP."""
+
+    name: Name = Field(description="the label people confirm")
+    prompts: Annotated[
+        list[Annotated[str, Field(min_length=1)]], Field(min_length=1)
+    ] = Field(description="one or more sentences; '{}' stands for the class")
+
+
+class FolderSource(Section):
+    """Photos in a folder: a sub-folder per class, or listed in a CSV file."""
+
+    kind: Literal["folder"] = Field(description="a folder on this machine")
+    path: Path = Field(description="folder, relative to dataset.toml")
+    csv: Path | None = Field(
+        None,
+        description="CSV in that folder: file, class and, where known, licence, author, "
+        "source_url, title, observation_id, composed, note",
+    )
+    licence: str = Field("", description="licence of photos the CSV gives none for")
+    author: str = Field("", description="author of photos the CSV gives none for")
+
+
+class Fetch(Section):
+    """Limits on the files that are let in."""
+
+    max_bytes: Annotated[int, Field(gt=0)] = Field(
+        50_000_000, description="larger files are refused, bytes"
+    )
+    max_pixels: Annotated[int, Field(gt=0)] = Field(
+        100_000_000, description="larger pictures are refused before decoding, pixels"
+    )
+
+
+class Embed(Section):
+    """The checkpoint whose embeddings propose and screen."""
+
+    model: str = Field(
+        "open_clip:ViT-B-32-quickgelu/laion400m_e32",
+        description="model name, see `counterset models`",
+    )
+
+
+class Dedup(Section):
+    """When two photos are the same."""
+
+    auto_radius: Annotated[int, Field(ge=0, le=16)] = Field(
+        4, description="pHash distance up to which photos are merged, bits of 64"
+    )
+    review_radius: Annotated[int, Field(ge=0, le=20)] = Field(
+        10, description="up to here merged only when the embedding agrees, bits"
+    )
+    confirm_cosine: Fraction = Field(
+        0.95, description="embedding cosine that confirms a pair in the review radius"
+    )
+    suggest_cosine: Fraction = Field(
+        0.98, description="embedding cosine from which a pair is shown to a person"
+    )
+    min_texture: Annotated[float, Field(ge=0)] = Field(
+        6.0,
+        description="photos with less contrast are not compared by hash, grey levels",
+    )
+    keeper: list[Literal["licence", "resolution", "earliest"]] = Field(
+        ["licence", "resolution", "earliest"],
+        description="which of two duplicates is kept, first difference decides",
+    )
+
+
+class Propose(Section):
+    """CLIP's guess at the background."""
+
+    abstain_below: Fraction = Field(
+        0.5, description="calibrated probability under which no proposal is made"
+    )
+    temperature: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="fixed temperature; fitted on labelled photos when absent"
+    )
+
+
+class Tasks(Section):
+    """What people are asked, and in which order."""
+
+    answers: Annotated[int, Field(ge=1)] = Field(
+        2, description="annotators wanted per photo and question"
+    )
+    review_above: Fraction = Field(
+        0.8, description="score from which a criterion becomes a question"
+    )
+    blind: bool = Field(False, description="hide the proposal from annotators")
+
+
+class Resolve(Section):
+    """How answers become labels."""
+
+    min_answers: Annotated[int, Field(ge=1)] = Field(
+        1, description="annotators needed for a verdict"
+    )
+    adjudicators: list[str] = Field(
+        [], description="annotators whose answer settles a question"
+    )
+    exclude: list[str] = Field([], description="annotators whose answers do not count")
+
+
+class Group(Section):
+    """How backgrounds become common and counter."""
+
+    reference: Annotated[list[str], Field(min_length=1)] = Field(
+        ["open_clip:ViT-B-32-quickgelu/laion400m_e32"],
+        description="discovery models; several vote",
+    )
+    min_drop_points: Annotated[float, Field(ge=0, le=100)] = Field(
+        5.0, description="a class is kept when accuracy varies by more, points"
+    )
+    min_photos: Annotated[int, Field(ge=2)] = Field(
+        30, description="photos a background needs to be considered"
+    )
+    splits: Annotated[int, Field(ge=2)] = Field(
+        100, description="random halvings of the cross-fitted drop"
+    )
+    permutations: Annotated[int, Field(ge=99)] = Field(
+        2000, description="shuffles of the permutation test"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="of halvings and shuffles")
+
+
+class Evaluate(Section):
+    """The benchmark that ends the route."""
+
+    models: list[str] = Field(
+        ["open_clip:ViT-B-32-quickgelu/laion400m_e32"], description="models to measure"
+    )
+    prompts: str = Field(
+        "paper", description="paper (one sentence), openai80, openclip7, or a file"
+    )
+    label_space: str = Field(
+        "imagenet", description="imagenet (1 of 1,000), dataset, or a named subset"
+    )
+
+
+class Release(Section):
+    """How the dataset is written."""
+
+    shard_bytes: Annotated[int, Field(ge=1_000_000)] = Field(
+        300_000_000, description="size of a Parquet shard, bytes"
+    )
+    licences: list[str] = Field(
+        [], description="licences let into the release; every stated one when empty"
+    )
+
+
+class Run(Section):
+    """How the route is run."""
+
+    max_failed: Fraction = Field(
+        0.2,
+        description="share of failed rows in a stage above which a run exits with 5",
+    )
+    jobs: Annotated[int, Field(ge=0)] = Field(
+        0, description="processes and decoding threads; 0: one per core"
+    )
+
+
+class Dataset(Section):
+    """The whole file."""
+
+    dataset: About
+    classes: Annotated[list[ClassSpec], Field(min_length=1)]
+    backgrounds: Annotated[list[Background], Field(min_length=2)]
+    sources: Annotated[list[FolderSource], Field(min_length=1)]
+    fetch: Fetch = Fetch()
+    embed: Embed = Embed()
+    dedup: Dedup = Dedup()
+    propose: Propose = Propose()
+    tasks: Tasks = Tasks()
+    resolve: Resolve = Resolve()
+    group: Group = Group()
+    evaluate: Evaluate = Evaluate()
+    release: Release = Release()
+    run: Run = Run()
+
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> Self:
+        for path, names in (
+            ("classes", [c.name for c in self.classes]),
+            ("backgrounds", [b.name for b in self.backgrounds]),
+        ):
+            for place, name in enumerate(names):
+                if name in names[:place]:
+                    message = f"{path}[{place}].name: {name!r} is already there"
+                    raise ValueError(message)
+        known = [b.name for b in self.backgrounds]
+        for place, name in enumerate(known):
+            if name in (CANNOT_TELL, *QUESTIONS):
+                message = f"backgrounds[{place}].name: {name!r} is reserved"
+                raise ValueError(message)
+        for place, spec in enumerate(self.classes):
+            for side in ("common", "counter"):
+                name = getattr(spec, side)
+                if name and name not in known:
+                    message = (
+                        f"classes[{place}].{side}: {name!r} is not one of "
+                        f"backgrounds; {nearest(name, known)}"
+                    )
+                    raise ValueError(message)
+        if self.dedup.review_radius < self.dedup.auto_radius:
+            message = (
+                f"dedup.review_radius: {self.dedup.review_radius} is below "
+                f"auto_radius, {self.dedup.auto_radius}"
+            )
+            raise ValueError(message)
+        return self
+
+
+def load(path: Path) -> Dataset:
+    """Read a dataset.toml; source paths become absolute, from the file's folder.
+
+    Raises:
+        ConfigError: not there, not TOML, or not a valid configuration: every fault on a
+            line of its own with the key's path, what was found and what is allowed.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path}: cannot be read ({error}); `counterset init DIR` writes one"
+        raise ConfigError(message) from error
+    except tomllib.TOMLDecodeError as error:
+        message = f"{path}: not valid TOML: {error}"
+        raise ConfigError(message) from error
+    return parse(content, base=path.parent, name=str(path))
+
+
+def parse(content: dict[str, Any], *, base: Path, name: str) -> Dataset:
+    """Validate what a dataset.toml holds; `name` is what errors call the file."""
+    try:
+        config = Dataset.model_validate(content)
+    except ValidationError as error:
+        lines = [_explain(fault) for fault in error.errors(include_url=False)]
+        message = f"{name}:\n" + "\n".join(f"  {line}" for line in lines)
+        raise ConfigError(message) from error
+    sources = [
+        source.model_copy(update={"path": (base / source.path).resolve()})
+        for source in config.sources
+    ]
+    return config.model_copy(update={"sources": sources})
+
+
+def _explain(fault: ErrorDetails) -> str:
+    """One line for one fault: path, what was found, what is allowed."""
+    path = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]
+    ).lstrip(".")
+    found = fault["input"]
+    if fault["type"] == "extra_forbidden":
+        known = _fields(fault["loc"][:-1])
+        return f"{path}: unknown key; {nearest(str(fault['loc'][-1]), known)}"
+    if fault["type"] == "missing":
+        return f"{path}: missing; {_meaning(fault['loc'])}"
+    if fault["type"] == "value_error":
+        return fault["msg"].removeprefix("Value error, ")
+    allowed = fault["msg"][0].lower() + fault["msg"][1:]
+    shown = f" ({_meaning(fault['loc'])})" if _meaning(fault["loc"]) else ""
+    return f"{path}: found {found!r}; {allowed}{shown}"
+
+
+def _section(location: tuple[int | str, ...]) -> type[Section] | None:
+    """The model a location leads to."""
+    models: dict[str, type[Section]] = {
+        "dataset": About, "classes": ClassSpec, "backgrounds": Background,
+        "sources": FolderSource, "fetch": Fetch, "embed": Embed, "dedup": Dedup,
+        "propose": Propose, "tasks": Tasks, "resolve": Resolve, "group": Group,
+        "evaluate": Evaluate, "release": Release, "run": Run,
+    }  # fmt: skip
+    names = [part for part in location if isinstance(part, str)]
+    return Dataset if not names else models.get(names[0])
+
+
+def _fields(location: tuple[int | str, ...]) -> list[str]:
+    model = _section(location)
+    return list(model.model_fields) if model else []
+
+
+def _meaning(location: tuple[int | str, ...]) -> str:
+    """Description of the field a location names."""
+    model = _section(location[:-1])
+    names = [part for part in location if isinstance(part, str)]
+    if len(names) > 1:
+        model = _section(tuple(names[:1]))
+    field = model.model_fields.get(names[-1]) if model and names else None
+    return (field.description or "") if field else ""

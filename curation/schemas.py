@@ -1,0 +1,280 @@
+"""Every table's columns, types, units and meaning: read this to know all the data.
+
+A photo is one image file; its key everywhere is `photo_id`, the sha256 (lower-case hex)
+of the bytes as they were fetched. Scores are kept apart from decisions: hashes,
+embeddings, flags and proposals hold no threshold; dedup, tasks, resolve and group decide.
+
+A column's comment is its documentation: `describe(table)` returns it.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from curation.errors import InputError
+
+GROUPS = ("common", "counter", "unused")
+CRITERIA = ("label_noise", "feature_noise", "ambiguity", "clarity")
+QUESTIONS = ("background", *CRITERIA)
+CANNOT_TELL = "cannot_tell"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its Arrow type, whether it may be null, and what it means."""
+
+    type: pa.DataType
+    meaning: str
+    null: bool = False
+
+
+Table = dict[str, Column]
+
+_text, _int, _real, _flag = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+_photo = Column(_text, "sha256 of the photo's bytes as fetched, lower-case hex")
+_status = Column(_text, "ok or failed")
+_error = Column(_text, "why the row failed", null=True)
+_class = Column(_text, "name of the class in dataset.toml")
+
+SCHEMAS: dict[str, Table] = {
+    # one row = one record of a source; many may point to one photo
+    "candidates": {
+        "candidate_id": Column(_text, "sha256 of source, key and revision"),
+        "source": Column(_text, "kind of source, such as folder"),
+        "key": Column(_text, "what the source calls it: a relative path, an id"),
+        "revision": Column(_text, "changes when the source's file changes"),
+        "class": Column(_text, "class the source files it under"),
+        "url": Column(_text, "where the bytes are: a URL, or a path in the source"),
+        "source_url": Column(_text, "page that shows the photo", null=True),
+        "title": Column(_text, "title given by the source", null=True),
+        "author": Column(_text, "who made it, as the source states it", null=True),
+        "licence": Column(_text, "licence, SPDX-like, such as CC-BY-4.0", null=True),
+        "licence_text": Column(_text, "licence as the source spells it", null=True),
+        "observation_id": Column(
+            _text, "photos that share it are not independent", null=True
+        ),
+        "composed": Column(_flag, "put together from several pictures, not taken"),
+        "note": Column(_text, "remark of the source", null=True),
+        "order": Column(_int, "place in the source's own order, from 0"),
+    },
+    # one row = one distinct file that arrived and looks like a picture
+    "photos": {
+        "photo_id": _photo,
+        "candidate_id": Column(
+            _text, "record it is credited to: most open licence, then earliest"
+        ),
+        "class": Column(_text, "class the credited record files it under"),
+        "classes": Column(
+            pa.list_(_text), "every class it was filed under; two are a contradiction"
+        ),
+        "observation_id": Column(_text, "shared by photos that are not independent"),
+        "composed": Column(_flag, "put together from several pictures, not taken"),
+        "bytes": Column(_int, "size of the file, bytes"),
+        "format": Column(_text, "JPEG, PNG, WEBP, … by content, not by name"),
+        "width": Column(_int, "pixels, upright (EXIF orientation applied)"),
+        "height": Column(_int, "pixels, upright (EXIF orientation applied)"),
+        "order": Column(_int, "place of its earliest record, from 0"),
+    },
+    # one row = one photo's pixels, decoded once
+    "hashes": {
+        "photo_id": _photo,
+        "status": _status,
+        "error": _error,
+        "path": Column(_text, "version of the decoding path that made the hashes"),
+        "pixels": Column(
+            _text, "sha256 of width, height and upright RGB bytes", null=True
+        ),
+        "phash": Column(
+            pa.list_(pa.uint64()),
+            "imagehash pHash (64 bit) of the 8 dihedral variants, upright first; "
+            "order: identity, rotate 90/180/270 (counter-clockwise), then the same "
+            "four of the mirror image",
+            null=True,
+        ),
+        "dhash": Column(pa.uint64(), "imagehash dHash, 64 bit", null=True),
+        "texture": Column(
+            _real, "standard deviation of grey in 0-255; low: hashes are noise", True
+        ),
+        "sharpness": Column(
+            _real, "variance of the Laplacian of grey at 512 px long side", True
+        ),
+        "brightness": Column(_real, "mean grey, 0-1", null=True),
+        "noise": Column(_real, "estimated pixel noise, grey levels", null=True),
+    },
+    "embeddings": {
+        "photo_id": _photo,
+        "status": _status,
+        "error": _error,
+        "embedding": Column(
+            pa.list_(pa.float16()), "image embedding, unit length", null=True
+        ),
+    },
+    # one row = one decision on a pair; a photo is merged into one keeper at most
+    "duplicates": {
+        "photo_id": _photo,
+        "keeper": Column(_text, "photo_id kept in its place (or the look-alike)"),
+        "decision": Column(_text, "merge, or suggest (for a person to look at)"),
+        "reason": Column(_text, "pixels, perceptual, or embedding"),
+        "variant": Column(
+            _text, "identity, mirror, rotate90, … of the keeper", null=True
+        ),
+        "distance": Column(_real, "bits (hashes), or 1 - cosine (embedding)"),
+    },
+    # the paper's four criteria as scores in 0-1, higher is worse
+    "flags": {
+        "photo_id": _photo,
+        "label_noise": Column(_real, "how likely the animal is of another class"),
+        "feature_noise": Column(_real, "how noisy or unlike its class it looks"),
+        "ambiguity": Column(_real, "how evenly two classes claim it"),
+        "clarity": Column(_real, "how blurred or dark it is (1: least clear)"),
+    },
+    "proposals": {
+        "photo_id": _photo,
+        "background": Column(_text, "most probable background"),
+        "probability": Column(_real, "its calibrated probability, 0-1"),
+        "margin": Column(_real, "probability minus that of the second, 0-1"),
+        "second": Column(_text, "second most probable background"),
+        "abstained": Column(_flag, "probability is below the stated confidence"),
+        "probabilities": Column(
+            pa.list_(_real), "one per background, in dataset.toml's order"
+        ),
+        "temperature": Column(_real, "temperature that scaled the scores"),
+        "calibrated_on": Column(
+            _int, "labelled photos the temperature is from; 0: none"
+        ),
+    },
+    "tasks": {
+        "photo_id": _photo,
+        "question": Column(_text, "background, or one of the four criteria"),
+        "rank": Column(_int, "order to ask in, 0 first"),
+        "priority": Column(_real, "informativeness, higher is asked earlier"),
+        "why": Column(_text, "what makes it informative"),
+        "class": _class,
+        "proposal": Column(_text, "answer proposed, null when blind", null=True),
+        "probability": Column(_real, "calibrated probability of it", null=True),
+        "answers": Column(_int, "answers there are already"),
+    },
+    # append-only log; a row is never changed, only superseded
+    "label_events": {
+        "event_id": Column(_text, "sha256 of what identifies the answer"),
+        "photo_id": _photo,
+        "question": Column(_text, "background, or one of the four criteria"),
+        "answer": Column(_text, "a background, cannot_tell, or yes / no"),
+        "annotator": Column(_text, "pseudonym"),
+        "proposal": Column(_text, "proposal shown, null when none was", null=True),
+        "origin": Column(_text, "confirmed (the proposal), or chosen"),
+        "lead_time_s": Column(_real, "seconds taken", null=True),
+        "created_at": Column(_text, "when answered, ISO 8601 with zone"),
+        "supersedes": Column(_text, "event_id it replaces", null=True),
+    },
+    "labels": {
+        "photo_id": _photo,
+        "question": Column(_text, "background, or one of the four criteria"),
+        "verdict": Column(_text, "the resolved answer; null while open", null=True),
+        "status": Column(_text, "resolved, adjudicated, tie, or too_few"),
+        "agreement": Column(_real, "fraction of answers equal to the verdict", True),
+        "n_answers": Column(_int, "answers counted, one per annotator"),
+        "annotators": Column(pa.list_(_text), "who answered, sorted"),
+    },
+    # one row = what one model says of one photo, in the dataset's label space
+    "predictions": {
+        "photo_id": _photo,
+        "model": Column(_text, "full model name"),
+        "class": _class,
+        "predicted": Column(_text, "name of the class predicted", null=True),
+        "probability": Column(_real, "probability of that class", null=True),
+        "label_probability": Column(_real, "probability of the photo's class", True),
+        "correct": Column(_flag, "predicted class is the photo's class", null=True),
+        "status": _status,
+        "error": _error,
+    },
+    # what the grouping rests on, at three levels
+    "evidence": {
+        "level": Column(_text, "background, class, or dataset"),
+        "class": Column(_text, "null at level dataset", null=True),
+        "background": Column(_text, "null above level background", null=True),
+        "group": Column(_text, "common, counter or unused; level background", True),
+        "kept": Column(_flag, "class is kept; levels background and class", True),
+        "reason": Column(_text, "why it is kept, or is not", null=True),
+        "n": Column(_int, "photos"),
+        "n_clusters": Column(_int, "independent clusters of photos"),
+        "correct": Column(_real, "photos right (mean over voting models)", null=True),
+        "accuracy": Column(_real, "accuracy, 0-100", null=True),
+        "accuracy_low": Column(_real, "95 % Wilson interval, 0-100", null=True),
+        "accuracy_high": Column(_real, "95 % Wilson interval, 0-100", null=True),
+        "naive_drop": Column(_real, "points; chosen and measured on the same", True),
+        "naive_low": Column(_real, "95 % interval, points", null=True),
+        "naive_high": Column(_real, "95 % interval, points", null=True),
+        "cross_drop": Column(
+            _real, "points; chosen on one half, measured on other", True
+        ),
+        "cross_low": Column(_real, "95 % interval, points", null=True),
+        "cross_high": Column(_real, "95 % interval, points", null=True),
+        "p_value": Column(_real, "permutation test; level class", null=True),
+        "q_value": Column(_real, "Benjamini-Hochberg over classes", null=True),
+        "models": Column(pa.list_(_text), "discovery models: results selected on them"),
+    },
+    "groups": {
+        "photo_id": _photo,
+        "class": _class,
+        "imagenet_index": Column(_int, "0-999, null outside ImageNet", null=True),
+        "background": Column(_text, "verified background", null=True),
+        "group": Column(_text, "common, counter or unused"),
+        "reason": Column(_text, "why it is unused", null=True),
+        "cluster": Column(_text, "shared by photos that are not independent"),
+    },
+}
+
+
+def schema(table: str) -> pa.Schema:
+    """Arrow schema of a table, each field carrying its meaning.
+
+    Example:
+        >>> schema("labels").names[:3]
+        ['photo_id', 'question', 'verdict']
+    """
+    return pa.schema(
+        [
+            pa.field(name, column.type, column.null, {"meaning": column.meaning})
+            for name, column in SCHEMAS[table].items()
+        ]
+    )
+
+
+def empty(table: str) -> pa.Table:
+    """A table with no rows."""
+    return schema(table).empty_table()
+
+
+def conform(data: pa.Table, table: str) -> pa.Table:
+    """Columns in the schema's order and types, further ones dropped.
+
+    Raises:
+        InputError: a column is missing, has another type, or a null it may not have.
+    """
+    columns = []
+    for field in schema(table):
+        if field.name not in data.column_names:
+            message = f"table {table}: column {field.name!r} is missing"
+            raise InputError(message)
+        column = data.column(field.name)
+        try:
+            column = column.cast(field.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            message = (
+                f"table {table}: column {field.name!r} is {column.type}, "
+                f"not {field.type} ({error})"
+            )
+            raise InputError(message) from error
+        if column.null_count and not field.nullable:
+            message = (
+                f"table {table}: column {field.name!r} has {column.null_count} nulls"
+            )
+            raise InputError(message)
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=schema(table))
+
+
+def from_rows(rows: list[dict[str, object]], table: str) -> pa.Table:
+    """A table from dictionaries; a missing key is null."""
+    return conform(pa.Table.from_pylist(rows, schema=schema(table)), table)
