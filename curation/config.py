@@ -2,7 +2,7 @@
 
 Each section is one model below; a field's description is its documentation, and
 `counterset init` writes them all out as comments. An unknown key, a wrong type or a
-contradiction raises ConfigError with the key's path, what was found and what is allowed.
+contradiction raises ConfigError: the key's path, what was found, what is allowed.
 """
 
 import tomllib
@@ -74,8 +74,8 @@ class FolderSource(Section):
     path: Path = Field(description="folder, relative to dataset.toml")
     csv: Path | None = Field(
         None,
-        description="CSV in that folder: file, class and, where known, licence, author, "
-        "source_url, title, observation_id, composed, note",
+        description="CSV in that folder: file, class and, where known, licence, "
+        "author, source_url, title, observation_id, composed, note",
     )
     licence: str = Field("", description="licence of photos the CSV gives none for")
     author: str = Field("", description="author of photos the CSV gives none for")

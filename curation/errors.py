@@ -4,7 +4,7 @@ CounterSetError                     (evaluation.errors draws the whole tree)
 ├ ConfigError        exit 2
 ├ InputError         exit 3
 │ ├ DecodeError
-│ └ WorkFolderError           the work folder is busy, read-only, full or from another version
+│ └ WorkFolderError           the work folder is busy, read-only or full
 ├ RemoteError        exit 4
 └ TooManyFailedRows  exit 5
 """

@@ -1,10 +1,10 @@
 """Every table's columns, types, units and meaning: read this to know all the data.
 
-A photo is one image file; its key everywhere is `photo_id`, the sha256 (lower-case hex)
-of the bytes as they were fetched. Scores are kept apart from decisions: hashes,
-embeddings, flags and proposals hold no threshold; dedup, tasks, resolve and group decide.
+A photo is one image file; its key everywhere is `photo_id`, the sha256 (lower-case
+hex) of the bytes as they were fetched. Scores are kept apart from decisions: hashes,
+embeddings, flags and proposals hold no threshold; dedup, tasks, resolve and group do.
 
-A column's comment is its documentation: `describe(table)` returns it.
+A column's meaning travels with it, as metadata of the Arrow field.
 """
 
 from dataclasses import dataclass

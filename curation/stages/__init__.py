@@ -15,6 +15,6 @@ good when photos are added. Its `run` gets `inputs["photos"]` with one more colu
 `data` (binary: the photo's bytes), and must return a row for every row it is given;
 what goes wrong with one photo is that row's `status` and `error`.
 A *reduce* stage sees whole tables: only photos that decoded and were not taken down.
-`inputs` is a dict of Arrow tables by name. Row order in the output is the stage's to fix
-(sorted, never input order), so that equal inputs give equal bytes.
+`inputs` is a dict of Arrow tables by name. Row order in the output is the stage's to
+fix (sorted, never input order), so that equal inputs give equal bytes.
 """

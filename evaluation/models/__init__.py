@@ -3,9 +3,9 @@
 One file here is one backend; the file's name is the backend's name, so there is no
 registry to edit. A backend module has
 
-    load(rest: str) -> Model            # `rest` is what follows "<backend>:"
-    identity(rest: str) -> str          # cheap and without torch: what makes weights differ
-    available() -> list[ModelInfo]      # what can be named, and whether weights are at hand
+    load(rest: str) -> Model          # `rest` is what follows "<backend>:"
+    identity(rest: str) -> str        # without torch: what tells its weights apart
+    available() -> list[ModelInfo]    # what can be named, and whether it is at hand
 
 Packages outside join with an entry point in the group `counterset.models` whose name is
 the backend and whose value is such a module.
@@ -60,7 +60,7 @@ class Model(Protocol):
 
     Attributes:
         name: full name as asked for, such as "timm:resnet50".
-        kind: "zero_shot" compares with text; "classifier" has the 1,000 ImageNet logits.
+        kind: "zero_shot" compares with text; "classifier" has 1,000 ImageNet logits.
         spec: pixels it wants.
         weights: sha256 (hex) over its weights.
         dtype: dtype the image tower runs in, such as "float32".

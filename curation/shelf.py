@@ -1,0 +1,368 @@
+"""The work folder: the only file that touches it.
+
+    shelf.json                    format version
+    lock                          held while something writes
+    blobs/ab/cd/<sha256>          photos as they were fetched
+    logs/<name>.jsonl             append-only: fetches, label_events, takedowns
+    tables/<stage>/<recipe>/      one derived table: Parquet parts, then done.json
+    features/                     what models made of photos (evaluation.predict's store)
+    release/ report/              what people look at; can always be made again
+
+Nothing is changed in place. A file is written beside its place, flushed to disk, then
+renamed into it, and a table counts only once its done.json is there, so a run killed at
+any moment leaves whole files. A log row is durable when `append` returns; a torn last line
+(never acknowledged) is cut off when the log is next opened for writing.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+
+from curation.errors import InputError, WorkFolderError
+from curation.schemas import conform, schema
+
+FORMAT = 1
+LOGS = ("fetches", "label_events", "takedowns")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_SHUT = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What done.json says of a finished table.
+
+    Attributes:
+        inputs: fingerprint of each input the table was made from.
+        rows: rows in it.
+        failed: rows whose status is failed.
+        fingerprint: stands for the table's content.
+    """
+
+    inputs: Mapping[str, str]
+    rows: int
+    failed: int
+    fingerprint: str
+
+
+class Shelf:
+    """A work folder, open for reading, or with `lock()` for writing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock: int | None = None
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """A work folder that exists.
+
+        Raises:
+            WorkFolderError: it is no work folder, or of another format version.
+        """
+        marker = folder / "shelf.json"
+        try:
+            found = json.loads(marker.read_text()).get("format")
+        except (OSError, ValueError) as error:
+            message = (
+                f"{folder} is no work folder (no readable shelf.json); "
+                "`counterset run` makes one"
+            )
+            raise WorkFolderError(message) from error
+        if found != FORMAT:
+            message = (
+                f"{folder} has format {found}, this version reads {FORMAT}; "
+                "use a new work folder, label events can be exported and imported"
+            )
+            raise WorkFolderError(message)
+        return cls(folder)
+
+    @contextmanager
+    def lock(self) -> Iterator[Self]:
+        """Make the folder if need be and hold it for writing.
+
+        Raises:
+            WorkFolderError: another run holds it, it cannot be written, the disk is full,
+                or the format is another version's.
+        """
+        with explained(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                holder = os.pread(handle, 20, 0).decode(errors="replace").strip()
+                message = (
+                    f"{self.folder} is in use by another run (process {holder or '?'}); "
+                    "wait for it, or choose another --work"
+                )
+                raise WorkFolderError(message) from error
+            with explained(self.folder):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, str(os.getpid()).encode(), 0)
+                self._prepare()
+                yield self
+        finally:
+            os.close(handle)
+
+    def _prepare(self) -> None:
+        if (self.folder / "shelf.json").exists():
+            type(self).open(self.folder)
+        else:
+            self._put(self.folder / "shelf.json", _json({"format": FORMAT}))
+        for name in LOGS:
+            _mend(self._log(name))
+        for left in (
+            *self.folder.glob("*.part"),
+            *self.folder.glob("tables/*/*/*.part"),
+        ):
+            left.unlink()
+
+    # files -------------------------------------------------------------------------
+
+    def _put(self, path: Path, data: bytes, *, flush: bool = True) -> None:
+        """Write a whole file or nothing."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            if flush:
+                os.fsync(file.fileno())
+        part.replace(path)
+
+    # photos ------------------------------------------------------------------------
+
+    def blob(self, photo_id: str) -> Path:
+        """Where a photo's bytes are."""
+        return self.folder / "blobs" / photo_id[:2] / photo_id[2:4] / photo_id
+
+    def add_photo(self, data: bytes) -> str:
+        """Keep a photo's bytes; the same bytes are kept once. Returns the photo_id."""
+        photo_id = hashlib.sha256(data).hexdigest()
+        path = self.blob(photo_id)
+        if not path.exists():
+            self._put(path, data)
+        return photo_id
+
+    def read_photo(self, photo_id: str) -> bytes:
+        """A photo's bytes.
+
+        Raises:
+            InputError: the blob is gone.
+        """
+        try:
+            return self.blob(photo_id).read_bytes()
+        except OSError as error:
+            message = f"photo {photo_id}: its blob cannot be read ({error.strerror})"
+            raise InputError(message) from error
+
+    def photo_ids(self) -> Iterator[str]:
+        """Every photo_id there is a blob of, sorted."""
+        for path in sorted((self.folder / "blobs").glob("??/??/*")):
+            if not path.name.endswith(".part"):
+                yield path.name
+
+    # logs --------------------------------------------------------------------------
+
+    def _log(self, name: str) -> Path:
+        return self.folder / "logs" / f"{name}.jsonl"
+
+    def append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add rows to a log; they are on disk when this returns."""
+        path = self._log(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = b"".join(_json(row) + b"\n" for row in rows)
+        with path.open("ab") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read_log(self, name: str) -> list[dict[str, Any]]:
+        """Rows of a log, oldest first; an unacknowledged torn last line is left out.
+
+        Raises:
+            InputError: a line in the middle is not JSON.
+        """
+        path = self._log(name)
+        if not path.exists():
+            return []
+        rows = []
+        lines = path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines[:-1], start=1):
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                message = f"{path}, line {number} is corrupt: {error}"
+                raise InputError(message) from error
+        return rows
+
+    def log_fingerprint(self, name: str) -> str:
+        """Stands for a log's content: as nothing is changed in it, size and tail do."""
+        path = self._log(name)
+        if not path.exists():
+            return "0"
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            file.seek(max(0, size - 65536))
+            return f"{size}-{hashlib.sha256(file.read()).hexdigest()[:16]}"
+
+    # tables ------------------------------------------------------------------------
+
+    def table_folder(self, stage: str, recipe: str) -> Path:
+        """Folder of one derived table."""
+        return self.folder / "tables" / stage / recipe
+
+    def write_part(self, stage: str, recipe: str, table: pa.Table) -> None:
+        """Add a part to a map stage's table."""
+        keys = "".join(table.column("photo_id").to_pylist())
+        name = hashlib.sha256(keys.encode()).hexdigest()[:16]
+        path = self.table_folder(stage, recipe) / f"{name}.parquet"
+        self._put(path, _parquet(table))
+
+    def write_table(self, stage: str, recipe: str, table: pa.Table) -> str:
+        """Replace a reduce stage's table; returns its fingerprint."""
+        data = _parquet(table)
+        self._put(self.table_folder(stage, recipe) / "table.parquet", data)
+        return hashlib.sha256(data).hexdigest()[:32]
+
+    def read_table(
+        self,
+        stage: str,
+        recipe: str,
+        *,
+        name: str,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """All parts of a table, rows in no particular order.
+
+        Args:
+            stage: the stage that made it.
+            recipe: the recipe it was made by.
+            name: the table's name in `curation.schemas`.
+            columns: only these.
+
+        Raises:
+            InputError: a part cannot be read, or does not fit its schema.
+        """
+        want = schema(name)
+        parts = []
+        for path in sorted(self.table_folder(stage, recipe).glob("*.parquet")):
+            try:
+                part = pq.read_table(path, columns=list(columns) if columns else None)
+            except (OSError, pa.ArrowInvalid) as error:
+                message = f"{path} cannot be read ({error}); delete it and run again"
+                raise InputError(message) from error
+            parts.append(part if columns else conform(part, name))
+        if parts:
+            return pa.concat_tables(parts)
+        table = want.empty_table()
+        return table.select(list(columns)) if columns else table
+
+    def finish(self, stage: str, recipe: str, done: Done) -> None:
+        """Mark a table as whole; written last."""
+        content = {
+            "inputs": dict(done.inputs),
+            "rows": done.rows,
+            "failed": done.failed,
+            "fingerprint": done.fingerprint,
+        }
+        self._put(self.table_folder(stage, recipe) / "done.json", _json(content))
+
+    def done(self, stage: str, recipe: str) -> Done | None:
+        """What was marked whole, or None."""
+        path = self.table_folder(stage, recipe) / "done.json"
+        try:
+            return Done(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def started(self, stage: str, recipe: str) -> bool:
+        """Whether any part of a table is there."""
+        return any(self.table_folder(stage, recipe).glob("*.parquet"))
+
+    def parts(self) -> list[Path]:
+        """Every Parquet part of every table, sorted."""
+        return sorted(self.folder.glob("tables/*/*/*.parquet"))
+
+    # taking down -------------------------------------------------------------------
+
+    def purge(self, photo_id: str) -> int:
+        """Delete a photo's blob and its rows in every table; returns rows deleted."""
+        self.blob(photo_id).unlink(missing_ok=True)
+        deleted = 0
+        for path in (*self.parts(), *sorted(self.folder.glob("features/**/*.parquet"))):
+            file = pq.ParquetFile(path)
+            if "photo_id" not in file.schema_arrow.names:
+                continue
+            table = file.read()
+            keep = pa.compute.not_equal(table.column("photo_id"), photo_id)
+            left = table.filter(keep)
+            if left.num_rows < table.num_rows:
+                deleted += table.num_rows - left.num_rows
+                self._put(path, _parquet(left))
+        return deleted
+
+    def swap(self, new: Path, name: str) -> Path:
+        """Put a finished folder in the place of `name`; the old one goes last."""
+        place, old = self.folder / name, self.folder / f"{name}.old.part"
+        shutil.rmtree(old, ignore_errors=True)
+        if place.exists():
+            place.replace(old)
+        new.replace(place)
+        shutil.rmtree(old, ignore_errors=True)
+        return place
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn a full disk or a folder that cannot be written into a WorkFolderError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            message = (
+                f"{folder}: the disk is full ({error.strerror}). Nothing finished is "
+                "lost: free some room and run the same command again"
+            )
+        elif error.errno in _SHUT:
+            message = (
+                f"{folder}: cannot be written ({error.strerror}: "
+                f"{error.filename or folder}); choose another --work"
+            )
+        else:
+            raise
+        raise WorkFolderError(message) from error
+
+
+def _mend(path: Path) -> None:
+    """Cut off a torn last line: a row that was never acknowledged."""
+    if not path.exists() or not path.stat().st_size:
+        return
+    with path.open("rb+") as file:
+        data = file.read()
+        if not data.endswith(b"\n"):
+            file.truncate(data.rfind(b"\n") + 1)
+            os.fsync(file.fileno())
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
