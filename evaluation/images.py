@@ -1,0 +1,269 @@
+"""Bytes of a photo to pixels: header, upright RGB, and the square a model wants.
+
+Three steps, each usable alone: `sniff` reads the header only and applies the pixel
+cap, `decode` gives an upright RGB picture, `fit` cuts the square of a `PixelSpec`.
+`decode` is the slow one, so it runs once per photo for all models.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from evaluation.errors import DecodeError
+from evaluation.models import PixelSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_PIXELS = 100_000_000
+"""Default cap on width × height, before anything is decoded."""
+
+# importing a plugin is what registers it
+_PLUGINS = (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
+"""Formats that are read, told by content; the file's name plays no part."""
+
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112  # the EXIF tag
+_NOT_READ = {b"ftyphei": "HEIC", b"ftypmif1": "HEIF", b"%PDF": "PDF", b"<svg": "SVG"}
+_QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a picture's header says.
+
+    Attributes:
+        format: "JPEG", "PNG", … as Pillow names it; a multi-picture JPEG is "MPO".
+        width: pixels across as displayed, that is after the EXIF orientation.
+        height: pixels down as displayed.
+        orientation: EXIF orientation, 1 to 8; 1 when there is none or it is invalid.
+        frames: pictures in the file; above 1 for animations.
+        mode: Pillow's mode of the stored pixels, such as "RGB", "CMYK" or "I;16".
+    """
+
+    format: str
+    width: int
+    height: int
+    orientation: int
+    frames: int
+    mode: str
+
+
+def sniff(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
+    """Read a picture's header; no pixel is decoded.
+
+    Args:
+        data: the file's bytes.
+        max_pixels: refuse pictures of more than this many pixels.
+
+    Returns: the header.
+
+    Raises:
+        DecodeError: empty, not a picture of a known format, or too many pixels.
+    """
+    return _guarded(lambda: _header(_open(data, max_pixels)))
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode a photo to upright 8-bit RGB; safe to call from many threads.
+
+    The first frame of an animation; transparency on white; 16-bit grey scaled to 8
+    bits, not clipped; colour profiles ignored, as the models' own pipelines do.
+
+    Args:
+        data: the file's bytes.
+        max_pixels: refuse pictures of more than this many pixels before decoding.
+
+    Returns: a picture in mode "RGB", as displayed.
+
+    Raises:
+        DecodeError: as `sniff`, or truncated or damaged.
+    """
+    return _guarded(lambda: _upright_rgb(_open(data, max_pixels)))
+
+
+def fit(image: Image.Image, spec: PixelSpec) -> "NDArray[np.uint8]":
+    """Cut the square a model wants; bit-identical to open_clip's and timm's PIL steps.
+
+    Args:
+        image: a picture in mode "RGB".
+        spec: the square's side, and how to get there.
+
+    Returns: (size, size, 3) uint8.
+    """
+    size = spec.size
+    kernel = (
+        Image.Resampling.BICUBIC
+        if spec.interpolation == "bicubic"
+        else Image.Resampling.BILINEAR
+    )
+    width, height = image.size
+    if spec.resize == "squash":
+        width, height = size, size
+    elif width <= height:
+        width, height = spec.resize_to, int(spec.resize_to * height / width)
+    else:
+        width, height = int(spec.resize_to * width / height), spec.resize_to
+    if image.size != (width, height):
+        image = image.resize((width, height), kernel)
+    left, top = _offset(width, size), _offset(height, size)
+    # Pillow fills what lies outside with black, as torchvision's centre crop does
+    square = image.crop((left, top, left + size, top + size))
+    return np.array(square, dtype=np.uint8)
+
+
+def _offset(length: int, size: int) -> int:
+    """Where a centred crop starts; negative where the picture is the smaller."""
+    if size > length:
+        return -((size - length) // 2)
+    return round((length - size) / 2.0)
+
+
+def _guarded(work: Callable[[], _T]) -> _T:
+    """Run Pillow without its warnings, and turn whatever it raises into a reason."""
+    for _ in range(3):
+        # `catch_warnings` is not thread safe: one filter for Pillow's modules is put
+        # in and left in. Another thread may take it out meanwhile: then once more.
+        if _QUIET not in warnings.filters:
+            warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
+        try:
+            return work()
+        except Warning:
+            continue
+        except DecodeError:
+            raise
+        except Image.DecompressionBombError as error:
+            message = f"too many pixels: {error}"
+            raise DecodeError(message) from error
+        except Exception as error:  # Pillow's readers raise nearly anything
+            text = re.sub(r" at 0x[0-9a-fA-F]+", "", str(error)) or type(error).__name__
+            message = f"truncated or damaged: {text[:160]}"
+            raise DecodeError(message) from error
+    message = "the decoder warned, and warnings are errors in this process"
+    raise DecodeError(message)
+
+
+def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    """Open by content, without decoding.
+
+    Pillow's own `open` is not used because its cap is one for the whole process.
+    """
+    if not data:
+        message = "empty file"
+        raise DecodeError(message)
+    prefix = data[:16]
+    for name in FORMATS:
+        factory, accept = Image.OPEN[name]
+        verdict = accept(prefix) if accept else False
+        if isinstance(verdict, str):
+            raise DecodeError(verdict)
+        if verdict:
+            break
+    else:
+        other = next((v for k, v in _NOT_READ.items() if k in prefix), None)
+        found = f"{other} is not read" if other else f"it starts with {prefix[:8]!r}"
+        message = f"not a picture: {found}; known: {', '.join(FORMATS)}"
+        raise DecodeError(message)
+    image = factory(io.BytesIO(data), "")
+    width, height = image.size
+    if width * height > max_pixels:
+        message = f"too many pixels: {width} × {height}, allowed are {max_pixels}"
+        raise DecodeError(message)
+    return image
+
+
+def _orientation(image: ImageFile.ImageFile) -> int:
+    """EXIF orientation of a picture that is open, not loaded."""
+    try:
+        # the base class's method: PNG's own would decode the whole picture
+        value = Image.Image.getexif(image).get(_ORIENTATION, 1)
+    except Exception:  # damaged EXIF is no reason to lose the photo
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _header(image: ImageFile.ImageFile) -> Header:
+    orientation, mode = _orientation(image), image.mode
+    width, height = image.size
+    # Pillow already gives TIFF's size as displayed
+    if orientation >= 5 and image.format != "TIFF":
+        width, height = height, width
+    try:
+        frames = int(getattr(image, "n_frames", 1))
+    except Exception:  # later frames may be damaged; the first one is what counts
+        frames = 1
+    return Header(
+        format=str(image.format),
+        width=width,
+        height=height,
+        orientation=orientation,
+        frames=frames,
+        mode=mode,
+    )
+
+
+def _upright_rgb(image: ImageFile.ImageFile) -> Image.Image:
+    orientation = _orientation(image)
+    image.load()
+    picture = _rgb(image)
+    if orientation in _TURN and image.format != "TIFF":  # Pillow turns TIFF itself
+        picture = picture.transpose(_TURN[orientation])
+    return picture
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return _scaled_grey(np.asarray(image))
+    if image.mode == "F":
+        message = "floating-point pixels have no stated range"
+        raise DecodeError(message)
+    if image.has_transparency_data:
+        over = image.convert("RGBA")
+        white = Image.new("RGBA", over.size, "white")
+        return Image.alpha_composite(white, over).convert("RGB")
+    return image.convert("RGB")
+
+
+def _scaled_grey(values: "NDArray[np.generic]") -> Image.Image:
+    wide = values.astype(np.int64)
+    if wide.size and (wide.min() < 0 or wide.max() > 65535):
+        message = "32-bit grey pixels have no stated range"
+        raise DecodeError(message)
+    # 65535 / 255 = 257: rounded to the nearest
+    grey = ((wide + 128) // 257).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")
