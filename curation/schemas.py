@@ -55,6 +55,8 @@ SCHEMAS: dict[str, Table] = {
         ),
         "composed": Column(_flag, "put together from several pictures, not taken"),
         "note": Column(_text, "remark of the source", null=True),
+        "refused": Column(_text, "why it can never become a photo", null=True),
+        "place": Column(_int, "which of dataset.toml's sources, from 0"),
         "order": Column(_int, "place in the source's own order, from 0"),
     },
     # one row = one distinct file that arrived and looks like a picture

@@ -5,13 +5,13 @@
     blobs/ab/cd/<sha256>          photos as they were fetched
     logs/<name>.jsonl             append-only: fetches, label_events, takedowns
     tables/<stage>/<recipe>/      one derived table: Parquet parts, then done.json
-    features/                     what models made of photos (evaluation.predict's store)
+    features/                     what models made of photos
     release/ report/              what people look at; can always be made again
 
 Nothing is changed in place. A file is written beside its place, flushed to disk, then
-renamed into it, and a table counts only once its done.json is there, so a run killed at
-any moment leaves whole files. A log row is durable when `append` returns; a torn last line
-(never acknowledged) is cut off when the log is next opened for writing.
+renamed into it, and a table counts only once its done.json is there, so a run killed
+at any moment leaves whole files. A log row is durable when `append` returns; a torn
+last line (never acknowledged) is cut off when the folder is next locked.
 """
 
 import errno
@@ -92,8 +92,8 @@ class Shelf:
         """Make the folder if need be and hold it for writing.
 
         Raises:
-            WorkFolderError: another run holds it, it cannot be written, the disk is full,
-                or the format is another version's.
+            WorkFolderError: another run holds it, it cannot be written, the disk is
+                full, or the format is another version's.
         """
         with explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ class Shelf:
             except OSError as error:
                 holder = os.pread(handle, 20, 0).decode(errors="replace").strip()
                 message = (
-                    f"{self.folder} is in use by another run (process {holder or '?'}); "
+                    f"{self.folder} is in use by another run (process {holder}); "
                     "wait for it, or choose another --work"
                 )
                 raise WorkFolderError(message) from error
@@ -148,13 +148,11 @@ class Shelf:
         """Where a photo's bytes are."""
         return self.folder / "blobs" / photo_id[:2] / photo_id[2:4] / photo_id
 
-    def add_photo(self, data: bytes) -> str:
-        """Keep a photo's bytes; the same bytes are kept once. Returns the photo_id."""
-        photo_id = hashlib.sha256(data).hexdigest()
+    def add_photo(self, photo_id: str, data: bytes) -> None:
+        """Keep a photo's bytes; the same bytes are kept once."""
         path = self.blob(photo_id)
         if not path.exists():
             self._put(path, data)
-        return photo_id
 
     def read_photo(self, photo_id: str) -> bytes:
         """A photo's bytes.

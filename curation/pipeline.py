@@ -1,0 +1,301 @@
+"""The route from photos to report: which steps there are, which must run, and how.
+
+A step is a stage (a pure function of tables) or an action (it touches sources, models
+or folders). What a step made is found again by its *recipe*, a hash of the step's name,
+version and the settings that change its outcome, and is good as long as the
+fingerprints of its inputs are the ones it was made from. So a turned knob recomputes
+just what depends on it, turning it back costs nothing, and new photos are the only ones
+computed.
+"""
+
+import hashlib
+import importlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
+from types import ModuleType
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation import engine
+from curation.config import Dataset
+from curation.errors import InputError
+from curation.schemas import SCHEMAS, schema
+from curation.shelf import LOGS, Done, Shelf, explained
+
+ORDER = (
+    "collect", "fetch", "hash", "embed", "dedup", "screen", "propose", "tasks",
+    "resolve", "predict", "discover", "group", "release", "evaluate", "report",
+)  # fmt: skip
+"""Every step, in the order they run."""
+
+ACTIONS = ("collect", "fetch", "predict", "release", "evaluate", "report")
+
+State = Literal["done", "partial", "missing", "stale"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step did in this run.
+
+    Attributes:
+        stage: its name.
+        rows: rows its table has now.
+        failed: rows that failed.
+        computed: rows worked on in this run; 0 when nothing had changed.
+        seconds: time it took.
+    """
+
+    stage: str
+    rows: int
+    failed: int
+    computed: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Skip(Exception):  # noqa: N818 - not an error: a step that has nothing to do yet
+    """An action cannot run yet, and that is no fault; `why` tells the user."""
+
+    why: str
+
+
+@dataclass(slots=True)
+class Route:
+    """One configuration at work in one work folder.
+
+    Attributes:
+        shelf: the work folder.
+        config: the configuration.
+        jobs: processes and decoding threads; 0 means one per core.
+        limit: at most so many candidates per class; 0 means all.
+        say: called with a line of progress.
+    """
+
+    shelf: Shelf
+    config: Dataset
+    jobs: int = 0
+    limit: int = 0
+    say: Callable[[str], None] = lambda line: None
+    notices: list[str] = field(default_factory=list)
+    _tables: dict[str, pa.Table] = field(default_factory=dict)
+    _recipes: dict[str, str] = field(default_factory=dict)
+
+    # what there is ------------------------------------------------------------------
+
+    def recipe(self, step: str) -> str:
+        """Name of what a step would make now."""
+        if step not in self._recipes:
+            module = _module(step)
+            settings: Any = module.settings(self.config)
+            content = asdict(settings) if is_dataclass(settings) else settings
+            limit = self.limit if step == "collect" else 0
+            parts = [step, module.VERSION, content, limit]
+            text = json.dumps(parts, sort_keys=True, default=str)
+            self._recipes[step] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self._recipes[step]
+
+    def done(self, step: str) -> Done | None:
+        """What a step made under the current recipe, if it finished."""
+        return self.shelf.done(step, self.recipe(step))
+
+    def fingerprint(self, name: str) -> str | None:
+        """What a table or log holds now; None when it is not finished."""
+        if name in LOGS:
+            return self.shelf.log_fingerprint(name)
+        done = self.done(_MAKER[name])
+        return done.fingerprint if done else None
+
+    def inputs(self, step: str) -> dict[str, str | None]:
+        """Fingerprints of what a step reads."""
+        return {name: self.fingerprint(name) for name in _module(step).INPUTS}
+
+    def table(self, name: str) -> pa.Table:
+        """A table as its maker left it, or a log as a table."""
+        if name not in self._tables:
+            if name in LOGS:
+                rows = self.shelf.read_log(name)
+                table = pa.Table.from_pylist(rows, schema=schema(name))
+            else:
+                step = _MAKER[name]
+                table = self.shelf.read_table(step, self.recipe(step), name=name)
+            self._tables[name] = table
+        return self._tables[name]
+
+    def _photos(self) -> pa.Table:
+        """Photos whose pixels could be read; before hashing, all of them."""
+        photos = self.table("photos")
+        hashes = self.table("hashes")
+        good = hashes.filter(pc.equal(hashes.column("status"), "ok"))
+        return _only(photos, good.column("photo_id"))
+
+    def whole(self, name: str) -> pa.Table:
+        """A table cut down to photos that decoded and were not taken down."""
+        table = self.table(name)
+        if "photo_id" not in table.column_names:
+            return table
+        table = _only(table, self._photos().column("photo_id"))
+        if "status" in SCHEMAS[name] and "error" in SCHEMAS[name]:
+            table = table.filter(pc.equal(table.column("status"), "ok"))
+        return table
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in dataset.toml's order."""
+        return [spec.name for spec in self.config.classes]
+
+    # running ------------------------------------------------------------------------
+
+    def run(self, until: str = ORDER[-1]) -> list[Outcome]:
+        """Run every step up to `until` that has something to do.
+
+        Raises:
+            CounterSetError: a step cannot go on; what was finished stays.
+        """
+        outcomes = []
+        for step in ORDER[: ORDER.index(until) + 1]:
+            start = time.perf_counter()
+            try:
+                with explained(self.shelf.folder):
+                    computed = self._step(step)
+            except Skip as skip:
+                self.notices.append(skip.why)
+                self.say(f"{step}: {skip.why}")
+                outcomes.append(Outcome(step, 0, 0, 0, 0.0))
+                continue
+            done = self.done(step)
+            assert done, f"step {step} left no done.json"
+            seconds = round(time.perf_counter() - start, 3)
+            outcomes.append(Outcome(step, done.rows, done.failed, computed, seconds))
+            what = f"{computed} computed" if computed else "nothing changed"
+            failed = f", {done.failed} failed" if done.failed else ""
+            self.say(f"{step}: {done.rows} rows, {what}{failed} ({seconds:.1f} s)")
+        return outcomes
+
+    def _step(self, step: str) -> int:
+        """Run one step if it must; returns the rows it worked on."""
+        module, recipe = _module(step), self.recipe(step)
+        done = self.shelf.done(step, recipe)
+        inputs = self.inputs(step)
+        missing = [name for name, found in inputs.items() if found is None]
+        if missing:
+            message = (
+                f"{step} needs the table {missing[0]}; "
+                f"run `counterset run --until {_MAKER[missing[0]]}` first"
+            )
+            raise InputError(message)
+        if step in ACTIONS:
+            same = done is not None and dict(done.inputs) == inputs
+            if same and module.intact(self):
+                return 0
+            computed: int = module.run(self)
+        elif done and dict(done.inputs) == inputs:
+            return 0
+        elif module.ROWS == "map":
+            computed = self._map(step, module)
+        else:
+            computed = self._reduce(step, module)
+        self._tables.pop(module.OUTPUT or "", None)
+        return computed
+
+    def finish(self, step: str, table: pa.Table, failed: int = 0) -> None:
+        """Keep the whole table of an action or reduce stage, and mark it done."""
+        recipe = self.recipe(step)
+        fingerprint = self.shelf.write_table(step, recipe, table)
+        self.mark(step, table.num_rows, fingerprint, failed=failed)
+
+    def mark(self, step: str, rows: int, fingerprint: str, *, failed: int = 0) -> None:
+        """Mark a step done with the inputs as they are now."""
+        inputs = {name: found or "" for name, found in self.inputs(step).items()}
+        done = Done(inputs, rows, failed, fingerprint)
+        self.shelf.finish(step, self.recipe(step), done)
+
+    def _reduce(self, step: str, module: ModuleType) -> int:
+        inputs = {name: self.whole(name) for name in module.INPUTS}
+        table = module.run(inputs, module.settings(self.config))
+        self.finish(step, table)
+        return int(table.num_rows)
+
+    def _map(self, step: str, module: ModuleType) -> int:
+        recipe, settings = self.recipe(step), module.settings(self.config)
+        photos = self.table("photos") if step == "hash" else self._photos()
+        have = self.shelf.read_table(
+            step, recipe, name=module.OUTPUT, columns=["photo_id", "status"]
+        )
+        todo = _without(photos, have.column("photo_id"))
+        works = [
+            engine.Work(
+                step,
+                settings,
+                part,
+                [self.shelf.blob(key) for key in part.column("photo_id").to_pylist()],
+            )
+            for part in engine.parts(todo)
+        ]
+        engine.compute(
+            works,
+            jobs=self.jobs or self.config.run.jobs,
+            processes=getattr(module, "PROCESSES", False),
+            keep=lambda table: self.shelf.write_part(step, recipe, table),
+        )
+        rows = self.shelf.read_table(
+            step, recipe, name=module.OUTPUT, columns=["photo_id", "status"]
+        )
+        rows = _only(rows, photos.column("photo_id"))
+        failed = pc.sum(pc.equal(rows.column("status"), "failed")).as_py() or 0
+        keys = "".join(sorted(rows.column("photo_id").to_pylist()))
+        fingerprint = hashlib.sha256((recipe + keys).encode()).hexdigest()[:32]
+        self.mark(step, rows.num_rows, fingerprint, failed=failed)
+        return int(todo.num_rows)
+
+    # looking ------------------------------------------------------------------------
+
+    def status(self) -> list[dict[str, Any]]:
+        """State and rows of every step, from done.json files alone."""
+        lines: list[dict[str, Any]] = []
+        sound = True
+        for step in ORDER:
+            done = self.done(step)
+            state: State
+            if done and sound and dict(done.inputs) == self.inputs(step):
+                state = "done"
+            elif done:
+                state = "stale"
+            elif self.shelf.started(step, self.recipe(step)):
+                state = "partial"
+            elif any(self.shelf.folder.glob(f"tables/{step}/*/done.json")):
+                state = "stale"
+            else:
+                state = "missing"
+            sound = sound and state == "done"
+            rows = done.rows if done else 0
+            lines.append({"stage": step, "state": state, "rows": rows})
+        return lines
+
+
+def _module(step: str) -> ModuleType:
+    folder = "actions" if step in ACTIONS else "stages"
+    return importlib.import_module(f"curation.{folder}.{step}")
+
+
+def _only(table: pa.Table, keys: pa.ChunkedArray) -> pa.Table:
+    """Rows whose photo_id is among `keys`."""
+    return table.filter(pc.is_in(table.column("photo_id"), value_set=keys))
+
+
+def _without(table: pa.Table, keys: pa.ChunkedArray) -> pa.Table:
+    """Rows whose photo_id is not among `keys`."""
+    return table.filter(pc.invert(pc.is_in(table.column("photo_id"), value_set=keys)))
+
+
+_MAKER: Mapping[str, str] = {
+    "candidates": "collect", "photos": "fetch", "hashes": "hash",
+    "embeddings": "embed", "duplicates": "dedup", "flags": "screen",
+    "proposals": "propose", "tasks": "tasks", "labels": "resolve",
+    "predictions": "predict", "evidence": "discover", "groups": "group",
+    "release": "release", "results": "evaluate",
+}  # fmt: skip
+"""Which step makes a table."""
