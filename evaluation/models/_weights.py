@@ -1,0 +1,129 @@
+"""Weights: telling them apart, and finding them on disk or on the Hub."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evaluation.errors import ConfigError, RemoteError
+
+if TYPE_CHECKING:
+    import torch
+
+SUFFIXES = frozenset({".bin", ".ckpt", ".npz", ".pt", ".pth", ".safetensors", ".tar"})
+"""File names that end so are checkpoints, whether or not they exist."""
+
+
+def digest(state: "Mapping[str, torch.Tensor]") -> str:
+    """Sha256 (hex) over a state dict: names, dtypes, shapes and bytes, by name.
+
+    The same for the same weights, whatever file they came in.
+    """
+    import torch
+
+    sha = hashlib.sha256()
+    for key in sorted(state):
+        tensor = state[key].detach().cpu().contiguous()
+        sha.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()
+
+
+def looks_like_path(text: str) -> bool:
+    """Whether a name means a checkpoint file or folder rather than a tag."""
+    path = Path(text).expanduser()
+    return os.sep in text or path.suffix in SUFFIXES or path.exists()
+
+
+def checkpoint(text: str, *, model: str) -> Path:
+    """The checkpoint file that a model's name gives.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    path = Path(text).expanduser()
+    if not path.is_file():
+        message = f"model {model!r}: there is no checkpoint file {text}"
+        raise ConfigError(message)
+    return path
+
+
+def file_identity(path: Path) -> str:
+    """`sha256:<hex>` of a file's bytes; reads at disk speed and needs no torch."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def short(error: Exception) -> str:
+    """A library's message on one line, cut where it starts to list everything."""
+    return " ".join(str(error).split())[:300]
+
+
+def cached(repo: str, names: Iterable[str]) -> Path | None:
+    """The first of a Hub repository's files that is already on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in names:
+        found = try_to_load_from_cache(repo, name)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def from_hub(repo: str, names: Iterable[str], *, model: str) -> Path:
+    """A file of a Hub repository: from the cache, else downloaded.
+
+    Asks the endpoint once, with a short timeout, before the library's own download
+    with its half minute of retries begins.
+
+    Args:
+        repo: `<org>/<name>`.
+        names: file names, the preferred one first.
+        model: full name of the model that needs it, for messages.
+
+    Raises:
+        RemoteError: not at hand, and the Hub cannot be reached or does not have it.
+    """
+    import requests
+    from huggingface_hub import constants, get_token, hf_hub_download
+
+    wanted = list(names)
+    if found := cached(repo, wanted):
+        return found
+    advice = (
+        "give a checkpoint file in the model's name, set HF_HOME to a folder that "
+        "holds the weights, or HF_ENDPOINT to a mirror that can be reached"
+    )
+    if constants.HF_HUB_OFFLINE:
+        message = (
+            f"weights of {model} ({repo}) are not on this machine and HF_HUB_OFFLINE "
+            f"is set; unset it, or {advice}"
+        )
+        raise RemoteError(message)
+    token = get_token()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    for name in wanted:
+        url = f"{constants.ENDPOINT}/{repo}/resolve/main/{name}"
+        try:
+            status = requests.head(url, headers=headers, timeout=(5, 10)).status_code
+            if status < 400:
+                return Path(hf_hub_download(repo, name))
+        except Exception as error:  # requests, urllib3, httpx and the Hub's own
+            message = (
+                f"weights of {model} ({repo}) are not on this machine and "
+                f"{constants.ENDPOINT} cannot be reached ({type(error).__name__}); "
+                f"{advice}"
+            )
+            raise RemoteError(message) from error
+        if status in (401, 403):
+            message = (
+                f"weights of {model}: {url} refuses access ({status}); accept the "
+                "repository's terms and set HF_TOKEN"
+            )
+            raise RemoteError(message)
+        if status != 404:
+            message = f"weights of {model}: {url} answered {status}; try again later"
+            raise RemoteError(message)
+    message = f"weights of {model}: {repo} has none of {', '.join(wanted)}; {advice}"
+    raise RemoteError(message)

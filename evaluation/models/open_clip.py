@@ -1,0 +1,295 @@
+"""`open_clip:<model>/<tag>`: image-text models of the OpenCLIP library.
+
+Also `open_clip:<model>/<checkpoint file>`, and `open_clip:local-dir:<folder>` for a
+folder with `open_clip_config.json` and weights, as the library itself writes them.
+
+A checkpoint trained with QuickGELU and run without it (or the reverse) loses points
+without a word, so a tag and a model that disagree are an error here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from evaluation.errors import ConfigError, nearest
+from evaluation.models import ModelInfo, PixelSpec
+from evaluation.models._weights import (
+    cached,
+    checkpoint,
+    digest,
+    file_identity,
+    from_hub,
+    looks_like_path,
+    short,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+_LOCAL = "local-dir:"
+_TEXT_BATCH = 256
+
+
+@dataclass(slots=True, kw_only=True)
+class OpenClipModel:
+    """A loaded image-text model; see `evaluation.models.ZeroShotModel`."""
+
+    name: str
+    spec: PixelSpec
+    weights: str
+    quick_gelu: bool | None
+    logit_scale: float
+    logit_bias: float
+    note: str = ""
+    kind: Literal["zero_shot", "classifier"] = "zero_shot"
+    dtype: str = "float32"
+    _network: Any = field(repr=False)
+    _tokenizer: Any = field(repr=False)
+    _mean: "torch.Tensor" = field(repr=False)
+    _std: "torch.Tensor" = field(repr=False)
+
+    def images(self, pixels: "torch.Tensor") -> "torch.Tensor":
+        """(N, 3, size, size) uint8 to (N, D) float32 of unit length, on the CPU."""
+        import torch
+
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            values = pixels.to(self._mean.device).float().div_(255)
+            values = values.sub_(self._mean).div_(self._std)
+            features = self._network.encode_image(values, normalize=True)
+            return torch.Tensor(features.float().cpu())
+
+    def texts(self, prompts: list[str]) -> "torch.Tensor":
+        """(M, D) float32 of unit length, on the CPU."""
+        import torch
+
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(prompts), _TEXT_BATCH):
+                tokens = self._tokenizer(prompts[start : start + _TEXT_BATCH])
+                tokens = tokens.to(self._mean.device)
+                found = self._network.encode_text(tokens, normalize=True)
+                parts.append(found.float().cpu())
+        return torch.cat(parts)
+
+
+def load(rest: str) -> OpenClipModel:
+    """Load `<model>/<tag>`, `<model>/<checkpoint file>` or `local-dir:<folder>`.
+
+    Raises:
+        ConfigError: unknown model or tag, no such file, weights that do not fit the
+            model, a QuickGELU mismatch, or preprocessing that is not supported.
+        RemoteError: weights are not at hand and cannot be fetched.
+    """
+    import open_clip
+
+    name = f"open_clip:{rest}"
+    overlay: Mapping[str, Any] = {}
+    if rest.startswith(_LOCAL):
+        architecture, weights_file = rest, None
+    else:
+        architecture, weights_file, overlay = _find(rest, name)
+    try:
+        network = open_clip.create_model(
+            architecture,
+            pretrained=str(weights_file) if weights_file else None,
+            pretrained_image=False,
+            pretrained_text=False,
+            require_pretrained=True,
+            force_preprocess_cfg=_preprocessing(overlay),
+            device=_device(),
+        )
+        tokenizer = open_clip.get_tokenizer(architecture)
+    except ImportError as error:
+        message = f"model {name!r} needs a package that is not installed: {error}"
+        raise ConfigError(message) from error
+    except Exception as error:  # the library raises whatever its readers raise
+        message = f"model {name!r} cannot be loaded: {short(error)}"
+        raise ConfigError(message) from error
+    return wrap(network.eval(), tokenizer, name=name, config=_config(architecture))
+
+
+def wrap(
+    network: Any,  # noqa: ANN401
+    tokenizer: Any,  # noqa: ANN401
+    *,
+    name: str,
+    config: Mapping[str, Any],
+    note: str = "",
+) -> OpenClipModel:
+    """A network built by open_clip, with its weights in place, as a model.
+
+    Args:
+        network: from `open_clip.create_model`, in evaluation mode.
+        tokenizer: from `open_clip.get_tokenizer`.
+        name: full name as asked for.
+        config: the library's model configuration; only `quick_gelu` is read.
+        note: what a reader must know of it.
+    """
+    import torch
+
+    wanted = network.visual.preprocess_cfg
+    device = network.logit_scale.device
+    bias = network.logit_bias
+    return OpenClipModel(
+        name=name,
+        spec=_spec(wanted, name),
+        weights=digest(network.state_dict()),
+        quick_gelu=bool(config.get("quick_gelu", False)),
+        logit_scale=float(network.logit_scale.detach().float().exp()),
+        logit_bias=0.0 if bias is None else float(bias.detach().float()),
+        note=note,
+        _network=network,
+        _tokenizer=tokenizer,
+        _mean=torch.tensor(wanted["mean"], device=device).view(1, 3, 1, 1),
+        _std=torch.tensor(wanted["std"], device=device).view(1, 3, 1, 1),
+    )
+
+
+def identity(rest: str) -> str:
+    """A checkpoint's sha256; for a tag, which is fixed, the library's version."""
+    name = f"open_clip:{rest}"
+    if rest.startswith(_LOCAL):
+        folder = Path(rest.removeprefix(_LOCAL))
+        if not folder.is_dir():
+            message = f"model {name!r}: there is no folder {folder}"
+            raise ConfigError(message)
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        return " ".join(f"{path.name}={file_identity(path)}" for path in files)
+    _, _, tag = rest.partition("/")
+    if tag and looks_like_path(tag):
+        return file_identity(checkpoint(tag, model=name))
+    return f"open_clip_torch-{version('open_clip_torch')}"
+
+
+def available() -> list[ModelInfo]:
+    """Every model and tag of the library whose QuickGELU setting agrees."""
+    import open_clip
+
+    found = []
+    for architecture, tag in open_clip.list_pretrained():
+        settings = open_clip.get_pretrained_cfg(architecture, tag)
+        gelu = bool(open_clip.get_model_config(architecture).get("quick_gelu", False))
+        if gelu != bool(settings.get("quick_gelu", False)):
+            continue
+        repo, names = _hub_files(settings)
+        found.append(
+            ModelInfo(
+                name=f"open_clip:{architecture}/{tag}",
+                kind="zero_shot",
+                at_hand=cached(repo, names) is not None,
+            )
+        )
+    return found
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _config(architecture: str) -> Mapping[str, Any]:
+    import open_clip
+
+    config: Mapping[str, Any] = open_clip.get_model_config(architecture)
+    return config
+
+
+def _find(rest: str, name: str) -> tuple[str, Path, Mapping[str, Any]]:
+    """Architecture, weights file and preprocessing of `<model>/<tag or file>`."""
+    import open_clip
+
+    architecture, _, tag = rest.partition("/")
+    if architecture not in open_clip.list_models():
+        hint = nearest(architecture, open_clip.list_models())
+        message = f"model {name!r}: open_clip has no model {architecture!r}; {hint}"
+        raise ConfigError(message)
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if not tag:
+        message = (
+            f"model {name!r} lacks its weights: open_clip:{architecture}/<tag or "
+            f"checkpoint file>; {nearest('', tags) if tags else 'it has no tags'}"
+        )
+        raise ConfigError(message)
+    if looks_like_path(tag):
+        return architecture, checkpoint(tag, model=name), {}
+    settings = open_clip.get_pretrained_cfg(architecture, tag)
+    if not settings:
+        message = (
+            f"model {name!r}: {architecture} has no weights {tag!r}; "
+            f"{nearest(tag, tags)}"
+        )
+        raise ConfigError(message)
+    _check_quick_gelu(architecture, tag, settings, name)
+    repo, names = _hub_files(settings)
+    return architecture, from_hub(repo, names, model=name), settings
+
+
+def _check_quick_gelu(
+    architecture: str, tag: str, settings: Mapping[str, Any], name: str
+) -> None:
+    import open_clip
+
+    trained = bool(settings.get("quick_gelu", False))
+    if trained == bool(_config(architecture).get("quick_gelu", False)):
+        return
+    other = (
+        f"{architecture}-quickgelu"
+        if trained
+        else architecture.removesuffix("-quickgelu")
+    )
+    right = (
+        f"use open_clip:{other}/{tag}"
+        if other in open_clip.list_models()
+        else f"open_clip has no model {other!r} that fits"
+    )
+    message = (
+        f"model {name!r}: {tag} was trained {'with' if trained else 'without'} "
+        f"QuickGELU, {architecture} runs {'without' if trained else 'with'} it, and "
+        f"its accuracy would be silently wrong; {right}"
+    )
+    raise ConfigError(message)
+
+
+def _hub_files(settings: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Repository and file names of a tag's weights, safetensors first."""
+    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+
+    repo, _, file = settings["hf_hub"].rpartition("/")
+    if not file:
+        return repo, [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]
+    stem = file.removesuffix(".bin").removesuffix(".pth").removesuffix(".pt")
+    names = [file] if file == stem else [f"{stem}.safetensors", file]
+    return repo, list(dict.fromkeys(names))
+
+
+def _preprocessing(settings: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+    return {key: settings[key] for key in keys if key in settings}
+
+
+def _spec(wanted: Mapping[str, Any], name: str) -> PixelSpec:
+    size = wanted["size"]
+    sides = {size} if isinstance(size, int) else set(size)
+    modes, kernels = ("shortest", "squash"), ("bicubic", "bilinear")
+    if (
+        len(sides) != 1
+        or wanted["resize_mode"] not in modes
+        or wanted["interpolation"] not in kernels
+    ):
+        message = (
+            f"model {name!r} wants preprocessing that is not supported: size {size}, "
+            f"resize {wanted['resize_mode']} (allowed: {', '.join(modes)}), "
+            f"interpolation {wanted['interpolation']} (allowed: {', '.join(kernels)})"
+        )
+        raise ConfigError(message)
+    side = int(sides.pop())
+    return PixelSpec(
+        size=side,
+        resize=wanted["resize_mode"],
+        # squashing ignores it: one value, so that equal pixels compare equal
+        resize_to=side,
+        interpolation=wanted["interpolation"],
+    )

@@ -1,0 +1,208 @@
+"""`timm:<name>`: ImageNet-1k classifiers of the timm library.
+
+`<name>` may carry timm's weights tag, as in `timm:resnet50.a1_in1k`; without one timm
+chooses, and the choice is kept in the model's note. `timm:<name>/<checkpoint file>`
+loads a file instead. Pictures get the training size (timm's `input_size`, not its
+larger `test_input_size`), as `timm.data.resolve_data_config` gives it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal
+
+from evaluation.errors import ConfigError, nearest
+from evaluation.models import ModelInfo, PixelSpec
+from evaluation.models._weights import (
+    cached,
+    checkpoint,
+    digest,
+    file_identity,
+    from_hub,
+    short,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+_FILES = ("model.safetensors", "pytorch_model.bin")
+_CLASSES = 1000
+
+
+@dataclass(slots=True, kw_only=True)
+class TimmModel:
+    """A loaded ImageNet-1k classifier; see `evaluation.models.Model`."""
+
+    name: str
+    spec: PixelSpec
+    weights: str
+    note: str = ""
+    kind: Literal["zero_shot", "classifier"] = "classifier"
+    dtype: str = "float32"
+    quick_gelu: bool | None = None
+    _network: Any = field(repr=False)
+    _mean: "torch.Tensor" = field(repr=False)
+    _std: "torch.Tensor" = field(repr=False)
+
+    def images(self, pixels: "torch.Tensor") -> "torch.Tensor":
+        """(N, 3, size, size) uint8 to (N, 1000) float32 logits, on the CPU."""
+        import torch
+
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            values = pixels.to(self._mean.device).float().div_(255)
+            values = values.sub_(self._mean).div_(self._std)
+            return torch.Tensor(self._network(values).float().cpu())
+
+
+def load(rest: str) -> TimmModel:
+    """Load `<name>` or `<name>/<checkpoint file>`.
+
+    Raises:
+        ConfigError: unknown name or tag, not an ImageNet-1k classifier, no such file,
+            weights that do not fit, or preprocessing that is not supported.
+        RemoteError: weights are not at hand and cannot be fetched.
+    """
+    import timm
+    from timm.models import load_checkpoint
+
+    name = f"timm:{rest}"
+    architecture, _, file = rest.partition("/")
+    settings = _settings(architecture, name)
+    if file:
+        path = checkpoint(file, model=name)
+        note = ""
+    elif settings is None or not settings.hf_hub_id:
+        message = (
+            f"model {name!r}: timm has no ImageNet-1k weights of {architecture} on the "
+            f"Hub; give a checkpoint file, as timm:{architecture}/<file>"
+        )
+        raise ConfigError(message)
+    else:
+        path = from_hub(settings.hf_hub_id, _FILES, model=name)
+        note = f"timm weights {settings.tag}" if settings.tag else ""
+    try:
+        network = timm.create_model(architecture, pretrained=False)
+        load_checkpoint(network, str(path), strict=True)
+    except Exception as error:  # the library raises whatever its readers raise
+        message = f"model {name!r} cannot be loaded: {short(error)}"
+        raise ConfigError(message) from error
+    return wrap(network, name=name, note=note)
+
+
+def wrap(
+    network: Any,  # noqa: ANN401
+    *,
+    name: str,
+    note: str = "",
+) -> TimmModel:
+    """A network built by timm, with its weights in place, as a model.
+
+    Args:
+        network: from `timm.create_model`, 1,000 classes in ImageNet order.
+        name: full name as asked for.
+        note: what a reader must know of it.
+    """
+    import torch
+    from timm.data.config import resolve_data_config
+
+    if network.num_classes != _CLASSES:
+        message = (
+            f"model {name!r} has {network.num_classes} classes; only ImageNet-1k "
+            f"classifiers ({_CLASSES}) can be evaluated"
+        )
+        raise ConfigError(message)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.eval().to(device)
+    wanted = resolve_data_config({}, model=network)  # type: ignore[no-untyped-call]
+    return TimmModel(
+        name=name,
+        spec=_spec(wanted, name),
+        weights=digest(network.state_dict()),
+        note=note,
+        _network=network,
+        _mean=torch.tensor(wanted["mean"], device=device).view(1, 3, 1, 1),
+        _std=torch.tensor(wanted["std"], device=device).view(1, 3, 1, 1),
+    )
+
+
+def identity(rest: str) -> str:
+    """A checkpoint's sha256; for a name, whose weights are fixed, timm's version."""
+    _, _, file = rest.partition("/")
+    if file:
+        return file_identity(checkpoint(file, model=f"timm:{rest}"))
+    return f"timm-{version('timm')}"
+
+
+def available() -> list[ModelInfo]:
+    """Every ImageNet-1k classifier that timm has weights for."""
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    found = []
+    for architecture in timm.list_models(pretrained=True):
+        settings = get_pretrained_cfg(architecture)
+        if settings is None or settings.num_classes != _CLASSES:
+            continue
+        repo = settings.hf_hub_id
+        found.append(
+            ModelInfo(
+                name=f"timm:{architecture}",
+                kind="classifier",
+                at_hand=repo is not None and cached(repo, _FILES) is not None,
+            )
+        )
+    return found
+
+
+def _settings(architecture: str, name: str) -> Any:  # noqa: ANN401
+    """Timm's entry for a name with or without a tag; None when it has none."""
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    plain, _, tag = architecture.partition(".")
+    if not timm.is_model(plain):
+        hint = nearest(plain, timm.list_models())
+        message = f"model {name!r}: timm has no model {plain!r}; {hint}"
+        raise ConfigError(message)
+    tags = [
+        tagged.partition(".")[2]
+        for tagged in timm.list_models(f"{plain}.*", pretrained=True)
+    ]
+    if tag and tag not in tags:
+        message = (
+            f"model {name!r}: {plain} has no weights {tag!r}; {nearest(tag, tags)}"
+        )
+        raise ConfigError(message)
+    settings = get_pretrained_cfg(architecture)
+    if settings is not None and settings.num_classes != _CLASSES:
+        message = (
+            f"model {name!r} has {settings.num_classes} classes; only ImageNet-1k "
+            f"classifiers ({_CLASSES}) can be evaluated; tags: {', '.join(tags)}"
+        )
+        raise ConfigError(message)
+    return settings
+
+
+def _spec(wanted: Mapping[str, Any], name: str) -> PixelSpec:
+    _, height, width = wanted["input_size"]
+    mode, share = wanted["crop_mode"], wanted["crop_pct"]
+    kernel = wanted["interpolation"]
+    squash = mode == "squash" and share == 1
+    if (
+        height != width
+        or not (squash or mode == "center")
+        or kernel not in ("bicubic", "bilinear")
+    ):
+        message = (
+            f"model {name!r} wants preprocessing that is not supported: "
+            f"{height} × {width}, crop {mode} at {share}, {kernel}; allowed are "
+            "squares, cropped from the centre or squashed whole, bicubic or bilinear"
+        )
+        raise ConfigError(message)
+    return PixelSpec(
+        size=height,
+        resize="squash" if squash else "shortest",
+        resize_to=height if squash else math.floor(height / share),
+        interpolation=kernel,
+    )
