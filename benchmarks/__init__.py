@@ -1,0 +1,1 @@
+"""Programs that print the figures of this project; none is a test."""
