@@ -208,6 +208,16 @@ class Release(Section):
     )
 
 
+class Report(Section):
+    """The page that ends the route."""
+
+    truth: Path | None = Field(
+        None,
+        description="JSON of what was planted, for demonstrations: the report says "
+        "whether it was found; relative to dataset.toml",
+    )
+
+
 class Run(Section):
     """How the route is run."""
 
@@ -236,6 +246,7 @@ class Dataset(Section):
     group: Group = Group()
     evaluate: Evaluate = Evaluate()
     release: Release = Release()
+    report: Report = Report()
     run: Run = Run()
 
     @model_validator(mode="after")
@@ -301,7 +312,11 @@ def parse(content: dict[str, Any], *, base: Path, name: str) -> Dataset:
         source.model_copy(update={"path": (base / source.path).resolve()})
         for source in config.sources
     ]
-    return config.model_copy(update={"sources": sources})
+    changes: dict[str, Any] = {"sources": sources}
+    if config.report.truth:
+        truth = (base / config.report.truth).resolve()
+        changes["report"] = config.report.model_copy(update={"truth": truth})
+    return config.model_copy(update=changes)
 
 
 def _explain(fault: ErrorDetails) -> str:
@@ -328,7 +343,8 @@ def _section(location: tuple[int | str, ...]) -> type[Section] | None:
         "dataset": About, "classes": ClassSpec, "backgrounds": Background,
         "sources": FolderSource, "fetch": Fetch, "embed": Embed, "dedup": Dedup,
         "propose": Propose, "tasks": Tasks, "resolve": Resolve, "group": Group,
-        "evaluate": Evaluate, "release": Release, "run": Run,
+        "evaluate": Evaluate, "release": Release, "report": Report,
+        "run": Run,
     }  # fmt: skip
     names = [part for part in location if isinstance(part, str)]
     return Dataset if not names else models.get(names[0])

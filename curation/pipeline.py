@@ -13,7 +13,7 @@ import importlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field
 from types import ModuleType
 from typing import Any, Literal
 
@@ -91,7 +91,7 @@ class Route:
         if step not in self._recipes:
             module = _module(step)
             settings: Any = module.settings(self.config)
-            content = asdict(settings) if is_dataclass(settings) else settings
+            content = settings if isinstance(settings, dict) else asdict(settings)
             limit = self.limit if step == "collect" else 0
             parts = [step, module.VERSION, content, limit]
             text = json.dumps(parts, sort_keys=True, default=str)
@@ -106,7 +106,7 @@ class Route:
         """What a table or log holds now; None when it is not finished."""
         if name in LOGS:
             return self.shelf.log_fingerprint(name)
-        done = self.done(_MAKER[name])
+        done = self.done(MAKER[name])
         return done.fingerprint if done else None
 
     def inputs(self, step: str) -> dict[str, str | None]:
@@ -120,7 +120,7 @@ class Route:
                 rows = self.shelf.read_log(name)
                 table = pa.Table.from_pylist(rows, schema=schema(name))
             else:
-                step = _MAKER[name]
+                step = MAKER[name]
                 table = self.shelf.read_table(step, self.recipe(step), name=name)
             self._tables[name] = table
         return self._tables[name]
@@ -184,7 +184,7 @@ class Route:
         if missing:
             message = (
                 f"{step} needs the table {missing[0]}; "
-                f"run `counterset run --until {_MAKER[missing[0]]}` first"
+                f"run `counterset run --until {MAKER[missing[0]]}` first"
             )
             raise InputError(message)
         if step in ACTIONS:
@@ -251,7 +251,38 @@ class Route:
         self.mark(step, rows.num_rows, fingerprint, failed=failed)
         return int(todo.num_rows)
 
+    def over_limit(self, outcomes: list[Outcome]) -> str:
+        """What to tell when more rows failed than allowed; empty when not."""
+        share = self.config.run.max_failed
+        lines = []
+        for outcome in outcomes:
+            # a file that failed to arrive is no row of `photos`
+            arriving = outcome.failed if outcome.stage == "fetch" else 0
+            total = outcome.rows + arriving
+            if outcome.failed > share * total:
+                lines.append(f"{outcome.stage}: {outcome.failed} of {total} failed")
+        if not lines:
+            return ""
+        return (
+            f"more than run.max_failed = {share:g} of the rows failed: "
+            f"{'; '.join(lines)}. What succeeded is kept; `counterset show` tells why "
+            "a photo failed, logs/fetches.jsonl why a file did"
+        )
+
     # looking ------------------------------------------------------------------------
+
+    def rows(self, step: str) -> int:
+        """Rows of what a step made."""
+        done = self.done(step)
+        return done.rows if done else 0
+
+    def plan(self, until: str = ORDER[-1]) -> list[dict[str, Any]]:
+        """Steps up to `until` with their state, and whether a run would work on them.
+
+        Sources are not asked, so new photos are not foreseen.
+        """
+        lines = self.status()[: ORDER.index(until) + 1]
+        return [line | {"run": line["state"] != "done"} for line in lines]
 
     def status(self) -> list[dict[str, Any]]:
         """State and rows of every step, from done.json files alone."""
@@ -276,6 +307,22 @@ class Route:
         return lines
 
 
+def summary(route: Route, outcomes: list[Outcome]) -> dict[str, Any]:
+    """What `run` and `demo` print; paths are relative to the work folder."""
+    ran = {outcome.stage: outcome for outcome in outcomes}
+
+    def made(name: str, path: str) -> str | None:
+        there = name in ran and (route.shelf.folder / path).exists()
+        return path if there else None
+
+    return {
+        "stages": [asdict(outcome) for outcome in outcomes],
+        "release": made("release", "release"),
+        "report": made("report", "report/index.html"),
+        "notices": list(route.notices),
+    }
+
+
 def _module(step: str) -> ModuleType:
     folder = "actions" if step in ACTIONS else "stages"
     return importlib.import_module(f"curation.{folder}.{step}")
@@ -291,7 +338,7 @@ def _without(table: pa.Table, keys: pa.ChunkedArray) -> pa.Table:
     return table.filter(pc.invert(pc.is_in(table.column("photo_id"), value_set=keys)))
 
 
-_MAKER: Mapping[str, str] = {
+MAKER: Mapping[str, str] = {
     "candidates": "collect", "photos": "fetch", "hashes": "hash",
     "embeddings": "embed", "duplicates": "dedup", "flags": "screen",
     "proposals": "propose", "tasks": "tasks", "labels": "resolve",

@@ -129,6 +129,25 @@ class Shelf:
         ):
             left.unlink()
 
+    def keep_config(self, content: Mapping[str, Any]) -> None:
+        """Remember the configuration, so that looking needs none."""
+        self._put(self.folder / "config.json", _json(content))
+
+    def config(self) -> dict[str, Any]:
+        """The configuration of the last run.
+
+        Raises:
+            WorkFolderError: nothing ran here yet.
+        """
+        try:
+            content: dict[str, Any] = json.loads(
+                (self.folder / "config.json").read_text()
+            )
+        except (OSError, ValueError) as error:
+            message = f"{self.folder}: nothing ran here yet; give --config"
+            raise WorkFolderError(message) from error
+        return content
+
     # files -------------------------------------------------------------------------
 
     def _put(self, path: Path, data: bytes, *, flush: bool = True) -> None:
@@ -285,6 +304,12 @@ class Shelf:
             return Done(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError):
             return None
+
+    def discard(self, stage: str, recipe: str, *, part: Path | None = None) -> None:
+        """Let a table be made again; with `part`, that part is deleted."""
+        if part:
+            part.unlink(missing_ok=True)
+        (self.table_folder(stage, recipe) / "done.json").unlink(missing_ok=True)
 
     def started(self, stage: str, recipe: str) -> bool:
         """Whether any part of a table is there."""

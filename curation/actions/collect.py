@@ -11,6 +11,7 @@ from curation.config import Dataset
 from curation.pipeline import Route
 from curation.schemas import from_rows
 from curation.sources import Candidate, source
+from curation.takedowns import Takedowns
 
 VERSION = 1
 OUTPUT = "candidates"
@@ -34,8 +35,11 @@ def run(route: Route) -> int:
     """Ask every source; returns how many records are new."""
     rows: dict[str, dict[str, Any]] = {}
     seen: Counter[str] = Counter()
+    taken = Takedowns(route.shelf)
     for place, spec in enumerate(route.config.sources):
         for candidate in source(spec.kind).candidates(spec, route.classes):
+            if taken.record(candidate.source, candidate.key):
+                continue
             seen[candidate.class_] += 1
             if route.limit and seen[candidate.class_] > route.limit:
                 continue

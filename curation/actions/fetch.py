@@ -19,6 +19,7 @@ from curation.licences import openness
 from curation.pipeline import Route
 from curation.schemas import from_rows
 from curation.sources import FetchError, source
+from curation.takedowns import Takedowns
 from evaluation.images import sniff
 
 VERSION = 1
@@ -43,11 +44,12 @@ def run(route: Route) -> int:
     attempts = {
         row["candidate_id"]: row
         for row in route.shelf.read_log("fetches")
-        if row["limits"] == limits or row["status"] == "ok"
+        if row["limits"] == limits or row["status"] != "failed"
     }
-    taken = Takedowns(route.shelf.read_log("takedowns"))
-    candidates = route.table("candidates").to_pylist()
-    wanted = [row for row in candidates if not taken.record(row)]
+    # `check` notes a photo as lost when its bytes are gone or changed
+    attempts = {key: row for key, row in attempts.items() if row["status"] != "lost"}
+    taken = Takedowns(route.shelf)
+    wanted = route.table("candidates").to_pylist()
     todo = iter([row for row in wanted if row["candidate_id"] not in attempts])
     tried = 0
     while batch := list(islice(todo, _BATCH)):
@@ -65,18 +67,6 @@ def run(route: Route) -> int:
     refused = sum(attempts[row["candidate_id"]]["status"] != "ok" for row in wanted)
     route.finish("fetch", _photos(arrived), refused)
     return tried
-
-
-class Takedowns:
-    """What must never be fetched again: photos, and the records that led to them."""
-
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self.photos = {row["photo_id"] for row in rows}
-        self._records = {tuple(key) for row in rows for key in row["records"]}
-
-    def record(self, candidate: Mapping[str, Any]) -> bool:
-        """Whether a candidate was taken down."""
-        return (candidate["source"], candidate["key"]) in self._records
 
 
 def _limits(config: Dataset) -> str:

@@ -1,0 +1,71 @@
+"""Takedowns: a photo leaves every later table and is never fetched again."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from curation.photo import arrived, find
+from curation.pipeline import Route
+from curation.shelf import Shelf
+
+
+class Takedowns:
+    """What must never be fetched again: photos, and the records that led to them."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        rows = shelf.read_log("takedowns")
+        self.photos = {row["photo_id"] for row in rows}
+        self._records = {tuple(key) for row in rows for key in row["records"]}
+
+    def record(self, source: str, key: str) -> bool:
+        """Whether a source's record was taken down."""
+        return (source, key) in self._records
+
+
+def forget(
+    route: Route, key: str, *, reason: str, only: bool, dry_run: bool
+) -> dict[str, Any]:
+    """Take a photo down: log it, delete its bytes and its rows in every table.
+
+    Its duplicates go with it, or one of them would take its place in the next release.
+
+    Args:
+        route: the route; its work folder must be held for writing.
+        key: what `find` understands.
+        reason: kept in the log.
+        only: leave duplicates in place.
+        dry_run: change nothing.
+    """
+    photo_id = find(route, key)
+    photos = [photo_id] if only else sorted({photo_id, *_copies(route, photo_id)})
+    attempts = arrived(route)
+    records: dict[str, list[list[str]]] = {photo: [] for photo in photos}
+    for row in route.table("candidates").to_pylist():
+        photo = attempts.get(row["candidate_id"])
+        if photo in records:
+            records[photo].append([row["source"], row["key"]])
+    if not dry_run:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        route.shelf.append(
+            "takedowns",
+            [
+                {"photo_id": photo, "records": found, "reason": reason, "at": now}
+                for photo, found in records.items()
+            ],
+        )
+        for photo in photos:
+            route.shelf.purge(photo)
+    return {"photos": photos, "reason": reason, "dry_run": dry_run}
+
+
+def _copies(route: Route, photo_id: str) -> set[str]:
+    """Photos merged with this one, whichever of them is the keeper."""
+    if route.fingerprint("duplicates") is None:
+        return set()
+    merges = [
+        row
+        for row in route.table("duplicates").to_pylist()
+        if row["decision"] == "merge"
+    ]
+    keepers = {row["keeper"] for row in merges if row["photo_id"] == photo_id}
+    keepers.add(photo_id)
+    return {row["photo_id"] for row in merges if row["keeper"] in keepers} | keepers
