@@ -1,8 +1,8 @@
 """The command line `counterset`: parse, call, print. No logic here.
 
-stdout holds results, stderr the log and progress. Exit codes: 0 done, 1 our bug, 2 usage
-or configuration, 3 input missing or invalid, 4 a remote failed, 5 too many rows failed,
-130 interrupted (safe to repeat).
+stdout holds results, stderr the log and progress. Exit codes: 0 done, 1 our bug, 2
+usage or configuration, 3 input missing or invalid, 4 a remote failed, 5 too many rows
+failed, 130 interrupted (safe to repeat).
 """
 
 import json
