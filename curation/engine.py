@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
 from curation.schemas import conform
@@ -46,8 +47,8 @@ def run(work: Work) -> pa.Table:
         AssertionError: the stage did not give a row for every photo.
     """
     module = importlib.import_module(f"curation.stages.{work.stage}")
-    data = pa.array([blob.read_bytes() for blob in work.blobs], pa.large_binary())
-    photos = work.photos.append_column("data", data)
+    data = pl.Series("data", [blob.read_bytes() for blob in work.blobs], pl.Binary)
+    photos = work.photos.append_column("data", data.to_arrow())
     table = conform(module.run({"photos": photos}, work.settings), module.OUTPUT)
     assert sorted(table.column("photo_id").to_pylist()) == sorted(
         work.photos.column("photo_id").to_pylist()

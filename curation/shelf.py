@@ -31,7 +31,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from curation.errors import InputError, WorkFolderError
-from curation.schemas import conform, schema
+from curation.schemas import conform, empty
 
 FORMAT = 1
 LOGS = ("fetches", "label_events", "takedowns")
@@ -273,7 +273,6 @@ class Shelf:
         Raises:
             InputError: a part cannot be read, or does not fit its schema.
         """
-        want = schema(name)
         parts = []
         for path in sorted(self.table_folder(stage, recipe).glob("*.parquet")):
             try:
@@ -284,7 +283,7 @@ class Shelf:
             parts.append(part if columns else conform(part, name))
         if parts:
             return pa.concat_tables(parts)
-        table = want.empty_table()
+        table = empty(name)
         return table.select(list(columns)) if columns else table
 
     def finish(self, stage: str, recipe: str, done: Done) -> None:
