@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation.errors import ConfigError, RemoteError
+from evaluation.hub import head
 
 if TYPE_CHECKING:
     import torch
@@ -74,9 +75,6 @@ def cached(repo: str, names: Iterable[str]) -> Path | None:
 def from_hub(repo: str, names: Iterable[str], *, model: str) -> Path:
     """A file of a Hub repository: from the cache, else downloaded.
 
-    Asks the endpoint once, with a short timeout, before the library's own download
-    with its half minute of retries begins.
-
     Args:
         repo: `<org>/<name>`.
         names: file names, the preferred one first.
@@ -85,45 +83,24 @@ def from_hub(repo: str, names: Iterable[str], *, model: str) -> Path:
     Raises:
         RemoteError: not at hand, and the Hub cannot be reached or does not have it.
     """
-    import requests
-    from huggingface_hub import constants, get_token, hf_hub_download
+    from huggingface_hub import hf_hub_download
 
     wanted = list(names)
     if found := cached(repo, wanted):
         return found
+    what = f"weights of {model} ({repo})"
     advice = (
         "give a checkpoint file in the model's name, set HF_HOME to a folder that "
         "holds the weights, or HF_ENDPOINT to a mirror that can be reached"
     )
-    if constants.HF_HUB_OFFLINE:
-        message = (
-            f"weights of {model} ({repo}) are not on this machine and HF_HUB_OFFLINE "
-            f"is set; unset it, or {advice}"
-        )
-        raise RemoteError(message)
-    token = get_token()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     for name in wanted:
-        url = f"{constants.ENDPOINT}/{repo}/resolve/main/{name}"
+        path = f"{repo}/resolve/main/{name}"
+        if head(path, needed_for=what, advice=advice) == 404:
+            continue
         try:
-            status = requests.head(url, headers=headers, timeout=(5, 10)).status_code
-            if status < 400:
-                return Path(hf_hub_download(repo, name))
-        except Exception as error:  # requests, urllib3, httpx and the Hub's own
-            message = (
-                f"weights of {model} ({repo}) are not on this machine and "
-                f"{constants.ENDPOINT} cannot be reached ({type(error).__name__}); "
-                f"{advice}"
-            )
+            return Path(hf_hub_download(repo, name))
+        except Exception as error:  # the client's own kinds, and those below it
+            message = f"{what}: the download failed ({short(error)}); {advice}"
             raise RemoteError(message) from error
-        if status in (401, 403):
-            message = (
-                f"weights of {model}: {url} refuses access ({status}); accept the "
-                "repository's terms and set HF_TOKEN"
-            )
-            raise RemoteError(message)
-        if status != 404:
-            message = f"weights of {model}: {url} answered {status}; try again later"
-            raise RemoteError(message)
-    message = f"weights of {model}: {repo} has none of {', '.join(wanted)}; {advice}"
+    message = f"{what}: the repository has none of {', '.join(wanted)}; {advice}"
     raise RemoteError(message)
