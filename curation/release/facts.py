@@ -1,0 +1,297 @@
+"""Everything a release's card states, computed from the release and its tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+import pyarrow as pa
+
+from curation import licences, schemas
+from curation.config import Dataset
+from curation.release.contents import SPLITS, Contents, frame
+from curation.release.shards import Split
+from curation.schemas import CANNOT_TELL
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value in points with its 95 % interval; the interval may be unknown."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Photos of one class on one background.
+
+    Attributes:
+        accuracy: of the discovery model, 0-100, on the photos that were grouped.
+    """
+
+    background: str
+    photos: int
+    accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One class of the release: what its two groups hold and what they rest on."""
+
+    name: str
+    imagenet_index: int | None
+    common: tuple[Cell, ...]
+    counter: tuple[Cell, ...]
+    naive: Interval | None
+    cross: Interval | None
+    p_value: float | None
+    q_value: float | None
+
+    @property
+    def n_common(self) -> int:
+        """Photos in the common group."""
+        return sum(cell.photos for cell in self.common)
+
+    @property
+    def n_counter(self) -> int:
+        """Photos in the counter group."""
+        return sum(cell.photos for cell in self.counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """Photos under one licence, and where its text is."""
+
+    name: str
+    photos: int
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Labelling:
+    """How the backgrounds of all labelled photos were settled.
+
+    Attributes:
+        resolved: photos with a verdict; `adjudicated` of them by an adjudicator.
+        ties: photos left out because answers were split.
+        too_few: photos left out because too few people answered.
+        cannot_tell: photos whose verdict is that the background cannot be told.
+        answers: answers counted.
+        annotators: different people.
+        mean_agreement: share of answers equal to the verdict, 0-1, mean over photos.
+        proposals_kept: verdicts equal to the proposal, where one was not abstained.
+        proposals_judged: verdicts where a proposal was not abstained.
+    """
+
+    resolved: int
+    adjudicated: int
+    ties: int
+    too_few: int
+    cannot_tell: int
+    answers: int
+    annotators: int
+    mean_agreement: float | None
+    proposals_kept: int
+    proposals_judged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a release holds.
+
+    Attributes:
+        photos, common, counter: photos in all and in each split.
+        composed: photos put together from several pictures.
+        rewritten: photos whose bytes differ from those fetched (metadata removed).
+        image_bytes: size of the photos, as fetched.
+        pairs: the classes, in dataset.toml's order.
+        backgrounds: background → (common, counter) photos.
+        found: source → records collected, `fetched` distinct photos of them.
+        merged: reason → photos merged into a duplicate.
+        labelling: None when nothing was labelled.
+        proposed, abstained: photos proposed for, and of them without a proposal.
+        calibrated_on: labelled photos the proposals were calibrated on.
+        unused: reason → photos labelled but in neither group.
+        discovery: models the groups were chosen with.
+        naive, cross: mean drop over the classes kept.
+        licences: most frequent first.
+        excluded: (photo_id, reason) of grouped photos left out.
+    """
+
+    photos: int
+    common: int
+    counter: int
+    composed: int
+    rewritten: int
+    image_bytes: int
+    pairs: tuple[Pair, ...]
+    backgrounds: dict[str, tuple[int, int]]
+    found: dict[str, int]
+    fetched: int
+    merged: dict[str, int]
+    labelling: Labelling | None
+    proposed: int
+    abstained: int
+    calibrated_on: int
+    unused: dict[str, int]
+    discovery: tuple[str, ...]
+    naive: Interval | None
+    cross: Interval | None
+    licences: tuple[Licence, ...]
+    excluded: tuple[tuple[str, str], ...]
+
+    @property
+    def excluded_reasons(self) -> dict[str, int]:
+        """Reason → photos left out, most frequent first."""
+        return _counts(
+            pl.Series([reason for _, reason in self.excluded], dtype=pl.String)
+        )
+
+
+def collect(
+    config: Dataset,
+    contents: Contents,
+    tables: Mapping[str, pa.Table],
+    splits: Mapping[str, Split],
+) -> Facts:
+    """Count what was written and what it came from.
+
+    Args:
+        config: the dataset's configuration.
+        contents: what `contents.select` chose from the tables.
+        tables: every table there is; of a missing one nothing is stated.
+        splits: what was written, by split.
+    """
+    rows = contents.rows
+    evidence = _table(tables, "evidence")
+    whole = _at(evidence, "dataset")
+    proposals = _table(tables, "proposals")
+    duplicates = _table(tables, "duplicates").filter(pl.col("decision") == "merge")
+    groups = _table(tables, "groups").filter(pl.col("group") == "unused")
+    unused = groups["reason"].fill_null("no reason is recorded")
+    found = _table(tables, "candidates")["source"]
+    return Facts(
+        photos=rows.height,
+        common=splits["common"].photos,
+        counter=splits["counter"].photos,
+        composed=int(rows["composed"].sum()),
+        rewritten=sum(len(split.rewritten) for split in splits.values()),
+        image_bytes=int(rows["bytes"].sum()),
+        pairs=_pairs(config, rows, evidence),
+        backgrounds=_backgrounds(rows),
+        found=_counts(found),
+        fetched=_table(tables, "photos").height,
+        merged=_counts(duplicates["reason"]),
+        labelling=_labelling(tables),
+        proposed=proposals.height,
+        abstained=int(proposals["abstained"].sum()),
+        calibrated_on=int(proposals["calibrated_on"].max() or 0),  # type: ignore[arg-type]
+        unused=_counts(unused),
+        discovery=tuple(whole["models"][0] or ()) if whole.height else (),
+        naive=_interval(whole.to_dicts()[0], "naive") if whole.height else None,
+        cross=_interval(whole.to_dicts()[0], "cross") if whole.height else None,
+        licences=tuple(
+            Licence(name, count, licences.url(name))
+            for name, count in _counts(rows["licence"]).items()
+        ),
+        excluded=contents.excluded,
+    )
+
+
+def _pairs(
+    config: Dataset, rows: pl.DataFrame, evidence: pl.DataFrame
+) -> tuple[Pair, ...]:
+    counts = rows.group_by("class", "group", "background").len().sort("background")
+    accuracy = {
+        (row["class"], row["background"]): row["accuracy"]
+        for row in _at(evidence, "background").iter_rows(named=True)
+    }
+    by_class = {
+        row["class"]: row for row in _at(evidence, "class").iter_rows(named=True)
+    }
+    pairs = []
+    for spec in config.classes:
+        mine = counts.filter(pl.col("class") == spec.name)
+        if mine.is_empty():
+            continue
+        cells = {
+            side: tuple(
+                Cell(background, photos, accuracy.get((spec.name, background)))
+                for background, photos in mine.filter(pl.col("group") == side)
+                .select("background", "len")
+                .iter_rows()
+            )
+            for side in SPLITS
+        }
+        row = by_class.get(spec.name, {})
+        pairs.append(
+            Pair(
+                name=spec.name,
+                imagenet_index=spec.imagenet_index,
+                common=cells["common"],
+                counter=cells["counter"],
+                naive=_interval(row, "naive"),
+                cross=_interval(row, "cross"),
+                p_value=row.get("p_value"),
+                q_value=row.get("q_value"),
+            )
+        )
+    return tuple(pairs)
+
+
+def _labelling(tables: Mapping[str, pa.Table]) -> Labelling | None:
+    labels = _table(tables, "labels").filter(pl.col("question") == "background")
+    if labels.is_empty():
+        return None
+    done = labels.filter(pl.col("verdict").is_not_null())
+    proposals = _table(tables, "proposals").filter(~pl.col("abstained"))
+    judged = done.join(proposals, on="photo_id")
+    agreement = done["agreement"].mean()
+    return Labelling(
+        resolved=done.height,
+        adjudicated=labels.filter(pl.col("status") == "adjudicated").height,
+        ties=labels.filter(pl.col("status") == "tie").height,
+        too_few=labels.filter(pl.col("status") == "too_few").height,
+        cannot_tell=done.filter(pl.col("verdict") == CANNOT_TELL).height,
+        answers=int(labels["n_answers"].sum()),
+        annotators=labels["annotators"].explode().drop_nulls().n_unique(),
+        mean_agreement=float(agreement) if isinstance(agreement, float) else None,
+        proposals_kept=judged.filter(pl.col("verdict") == pl.col("background")).height,
+        proposals_judged=judged.height,
+    )
+
+
+def _backgrounds(rows: pl.DataFrame) -> dict[str, tuple[int, int]]:
+    counts = rows.group_by("background").agg(
+        *((pl.col("group") == side).sum().alias(side) for side in SPLITS)
+    )
+    ordered = counts.sort("background").iter_rows()
+    return {name: (common, counter) for name, common, counter in ordered}
+
+
+def _interval(row: Mapping[str, object], name: str) -> Interval | None:
+    value, low, high = (row.get(f"{name}_{end}") for end in ("drop", "low", "high"))
+    if not isinstance(value, float):
+        return None
+    return Interval(
+        value,
+        low if isinstance(low, float) else None,
+        high if isinstance(high, float) else None,
+    )
+
+
+def _table(tables: Mapping[str, pa.Table], name: str) -> pl.DataFrame:
+    """A table; one without rows where it is not there."""
+    return frame({name: tables.get(name, schemas.empty(name))}, name)
+
+
+def _at(evidence: pl.DataFrame, level: str) -> pl.DataFrame:
+    return evidence.filter(pl.col("level") == level)
+
+
+def _counts(values: pl.Series) -> dict[str, int]:
+    """Value → rows, most frequent first, then by name."""
+    table = values.drop_nulls().alias("value").to_frame().group_by("value").len()
+    ordered = table.sort(["len", "value"], descending=[True, False])
+    return dict(ordered.iter_rows())

@@ -1,0 +1,89 @@
+"""A release as folders of photos, in the layout CounterAnimal was published in."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from curation.errors import InputError, WorkFolderError
+from curation.release import swap
+from curation.release.columns import class_names
+from curation.release.contents import SPLITS
+from curation.release.write import LICENCES
+
+_PHOTOS_AT_ONCE = 16
+
+
+def export_folders(release: Path, out: Path, *, index: bool = False) -> int:
+    """Write `<class>/common-<background>/<photo_id[:16]>.<ext>` and LICENSES.csv.
+
+    Args:
+        release: a release folder.
+        out: where to; it must not hold anything yet. It appears when complete.
+        index: put the ImageNet index and a space before the class's name, as the
+            published CounterAnimal folders have; classes without one stay as they are.
+
+    Returns: photos written.
+
+    Raises:
+        InputError: no release there, or `out` holds files already.
+        WorkFolderError: `out` cannot be written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        message = f"{out} is not empty; name a folder that is not there yet"
+        raise InputError(message)
+    shards = [
+        p for s in SPLITS for p in sorted((release / "data").glob(f"{s}-*.parquet"))
+    ]
+    if not shards:
+        message = f"{release}: no release there; `counterset release` writes one"
+        raise InputError(message)
+    new, count = swap.partial(out), 0
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        swap.settle(out)
+        new.mkdir()
+        for row in _rows(shards):
+            _write(new / _folder(row, index=index), row)
+            count += 1
+        shutil.copyfile(release / LICENCES, new / LICENCES)
+        swap.replace(out)
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
+        message = f"{out}: cannot be written ({error.strerror or error})"
+        raise WorkFolderError(message) from error
+    return count
+
+
+def _rows(shards: list[Path]) -> Iterator[dict[str, Any]]:
+    columns = ["image", "label", "imagenet_index", "group", "background", "photo_id"]
+    for path in shards:
+        with pq.ParquetFile(path) as file:
+            names = class_names(file.schema_arrow, "label")
+            for batch in file.iter_batches(_PHOTOS_AT_ONCE, columns=columns):
+                for row in batch.to_pylist():
+                    yield {**row, "class": names[row["label"]]}
+
+
+def _folder(row: Mapping[str, Any], *, index: bool) -> Path:
+    name = row["class"]
+    if index and row["imagenet_index"] is not None:
+        name = f"{row['imagenet_index']} {name}"
+    return Path(_safe(name)) / _safe(f"{SPLITS[row['group']]}-{row['background']}")
+
+
+def _safe(name: str) -> str:
+    """A name that stays inside its folder, whatever wrote the release."""
+    return re.sub(r"[/\\\x00-\x1f]", "_", name).lstrip(".") or "_"
+
+
+def _write(folder: Path, row: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    suffix = Path(row["image"]["path"]).suffix
+    path = folder / _safe(f"{row['photo_id'][:16]}{suffix}")
+    if path.exists():  # two photos whose ids start alike
+        path = folder / _safe(f"{row['photo_id']}{suffix}")
+    path.write_bytes(row["image"]["bytes"])

@@ -1,0 +1,149 @@
+"""Write photos to Parquet shards, one row group at a time."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.config import Dataset
+from curation.errors import DecodeError, InputError
+from curation.release import metadata
+from curation.release.columns import arrow_schema, photo_columns
+from curation.release.contents import SPLITS
+
+GROUP_ROWS = 100
+"""Rows in a row group: what a reader must fetch and hold to see one photo."""
+GROUP_BYTES = 64 * 2**20
+"""A row group ends before its photos exceed this many bytes."""
+# boundaries follow content, so that a row dropped early moves no later page
+_CHUNKING = {"min_chunk_size": 2**18, "max_chunk_size": 2**20, "norm_level": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What was written of one split.
+
+    Attributes:
+        photos: rows.
+        memory_bytes: size of its Arrow tables.
+        rewritten: photo_ids whose bytes differ from those fetched.
+    """
+
+    photos: int
+    memory_bytes: int
+    rewritten: frozenset[str]
+
+
+def write_split(
+    folder: Path,
+    name: str,
+    rows: pl.DataFrame,
+    *,
+    config: Dataset,
+    read: Callable[[str], bytes],
+) -> Split:
+    """Write `<name>-00000-of-0000N.parquet`, … into the folder.
+
+    Args:
+        folder: the release's data folder.
+        name: the split.
+        rows: its rows, as `contents.select` gives them.
+        config: for the classes, the shard size and the pixel cap.
+        read: bytes of a photo by its photo_id.
+
+    Raises:
+        InputError: a photo's bytes are gone or no longer decode.
+    """
+    schema = arrow_schema(photo_columns([c.name for c in config.classes]))
+    shards = _shards(rows["bytes"].to_list(), config.release.shard_bytes)
+    memory, rewritten = 0, set[str]()
+    for place, (start, stop) in enumerate(shards):
+        path = folder / f"{name}-{place:05d}-of-{len(shards):05d}.parquet"
+        with open_parquet(path, schema) as writer:
+            for group in _groups(rows[start:stop]):
+                table, changed = _table(group, schema, config=config, read=read)
+                writer.write_table(table, row_group_size=max(1, table.num_rows))
+                memory += table.nbytes
+                rewritten |= changed
+    return Split(rows.height, memory, frozenset(rewritten))
+
+
+def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer set up for photos: they are compressed already, all else is not."""
+    leaves = [n for name in schema.names for n in _leaves(name, schema)]
+    texts = [name for name in leaves if name != "image.bytes"]
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression={n: "NONE" if n == "image.bytes" else "ZSTD" for n in leaves},
+        use_dictionary=texts,
+        write_statistics=texts,
+        write_page_index=True,
+        use_content_defined_chunking=_CHUNKING,
+    )
+
+
+def _leaves(name: str, schema: pa.Schema) -> list[str]:
+    kind = schema.field(name).type
+    if pa.types.is_struct(kind):
+        return [f"{name}.{field.name}" for field in kind]
+    return [name]
+
+
+def _shards(sizes: list[int], limit: int) -> list[tuple[int, int]]:
+    """Ranges of rows whose photos stay under `limit` bytes, one row at least."""
+    return list(_ranges(sizes, limit, len(sizes)))
+
+
+def _groups(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    for start, stop in _ranges(rows["bytes"].to_list(), GROUP_BYTES, GROUP_ROWS):
+        yield rows[start:stop]
+
+
+def _ranges(sizes: list[int], limit: int, most: int) -> Iterator[tuple[int, int]]:
+    start, total = 0, 0
+    for place, size in enumerate(sizes):
+        if place > start and (total + size > limit or place - start >= most):
+            yield start, place
+            start, total = place, 0
+        total += size
+    if start < len(sizes):
+        yield start, len(sizes)
+
+
+def _table(
+    rows: pl.DataFrame,
+    schema: pa.Schema,
+    *,
+    config: Dataset,
+    read: Callable[[str], bytes],
+) -> tuple[pa.Table, set[str]]:
+    """One row group, and the photo_ids whose bytes changed."""
+    pixels, names = config.fetch.max_pixels, [c.name for c in config.classes]
+    photos, changed = [], set()
+    for photo_id in rows["photo_id"]:
+        data = read(photo_id)
+        try:
+            clean = metadata.strip(data, max_pixels=pixels)
+            suffix = metadata.extension(clean, max_pixels=pixels)
+        except DecodeError as error:
+            message = (
+                f"release: photo {photo_id} no longer decodes ({error}); "
+                "`counterset check` verifies all of them"
+            )
+            raise InputError(message) from error
+        photos.append({"bytes": clean, "path": f"{photo_id[:16]}.{suffix}"})
+        if clean != data:
+            changed.add(photo_id)
+    columns: dict[str, list[Any]] = rows.rename(
+        {"abstained": "proposal_abstained"}
+    ).to_dict(as_series=False)
+    columns["image"] = photos
+    columns["label"] = [names.index(name) for name in columns["class"]]
+    columns["group"] = [SPLITS.index(name) for name in columns["group"]]
+    data_by_name = {name: columns[name] for name in schema.names}
+    return pa.Table.from_pydict(data_by_name, schema=schema), changed
