@@ -276,7 +276,8 @@ class Shelf:
         parts = []
         for path in sorted(self.table_folder(stage, recipe).glob("*.parquet")):
             try:
-                part = pq.read_table(path, columns=list(columns) if columns else None)
+                # ParquetFile, for read_table would import pandas
+                part = pq.ParquetFile(path).read(list(columns) if columns else None)
             except (OSError, pa.ArrowInvalid) as error:
                 message = f"{path} cannot be read ({error}); delete it and run again"
                 raise InputError(message) from error
