@@ -1,0 +1,104 @@
+"""What a new user gets: a fresh clone's `make demo`, and the built wheel.
+
+Both hold only what is committed. The clone's `.venv` lends the libraries from the
+environment that runs the tests and installs the clone itself; downloading them anew is
+what `.ci/run` does, in a fresh clone too.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
+OFFLINE = ("--no-deps", "--no-build-isolation", "--no-index")
+
+pytestmark = pytest.mark.slow
+
+
+def run(*words: str | Path, cwd: Path, **variables: str) -> str:
+    """Standard output of a command that must succeed."""
+    left_out = ("VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONPATH")
+    environment = {k: v for k, v in os.environ.items() if k not in left_out}
+    done = subprocess.run(
+        words,
+        cwd=cwd,
+        env=environment | variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{words}: {done.stderr[-5000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone whose set-up is done."""
+    path = tmp_path_factory.mktemp("clone") / "counterset"
+    run("git", "clone", "--quiet", ROOT, path, cwd=ROOT)
+    run(sys.executable, "-m", "venv", "--without-pip", ".venv", cwd=path)
+    python = path / ".venv/bin/python"
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = Path(run(python, "-c", ask, cwd=path).strip())
+    (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    install = ("install", "--ignore-installed", *OFFLINE, "--editable", path)
+    run(*PIP, "--python", python, *install, cwd=path)
+    (path / ".venv/.ready").touch()
+    return path
+
+
+def test_make_demo_in_a_fresh_clone(clone: Path) -> None:
+    quick_start = (clone / "README.md").read_text(encoding="utf-8").split("```sh")[1]
+    assert "make demo" in quick_start.split("```")[0].splitlines()
+
+    output = run("make", "demo", cwd=clone)
+
+    script = clone / ".venv/bin/counterset"
+    again = json.loads(run(script, "demo", "--work", "work/demo", "--json", cwd=clone))
+    assert all(stage["computed"] == 0 for stage in again["stages"])
+    report = clone / "work/demo" / again["report"]
+    assert report.is_file()
+    assert report.name in output, "make demo says where the report is"
+    ask = "import curation; print(curation.__file__)"
+    used = Path(run(clone / ".venv/bin/python", "-c", ask, cwd=clone.parent).strip())
+    assert used.is_relative_to(clone)
+    assert run("git", "status", "--porcelain", cwd=clone) == ""
+
+
+@pytest.fixture(scope="module")
+def wheel(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run(*PIP, "wheel", *OFFLINE, "--wheel-dir", folder, clone, cwd=folder)
+    return next(folder.glob("counterset-*.whl"))
+
+
+def test_wheel_holds_every_committed_file_of_the_packages(
+    wheel: Path, clone: Path
+) -> None:
+    listed = run("git", "ls-files", "-z", "curation", "evaluation", cwd=clone)
+    committed = set(listed.rstrip("\0").split("\0"))
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    assert committed <= packed
+    metadata = {name for name in packed - committed if ".dist-info/" in name}
+    assert packed == committed | metadata
+    assert any(name.endswith("licenses/LICENSE") for name in metadata)
+
+
+def test_installed_wheel_answers(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    run(*PIP, "install", *OFFLINE, "--target", site, wheel, cwd=tmp_path)
+    script, path = site / "bin/counterset", str(site)
+    ask = "import curation; print(curation.__file__)"
+    used = run(sys.executable, "-P", "-c", ask, cwd=tmp_path, PYTHONPATH=path)
+    assert Path(used.strip()).is_relative_to(site)
+    assert "demo" in run(script, "--help", cwd=tmp_path, PYTHONPATH=path)
+    run(script, "init", "mine", cwd=tmp_path, PYTHONPATH=path)
+    assert (tmp_path / "mine/dataset.toml").is_file()
