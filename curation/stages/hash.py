@@ -20,6 +20,7 @@ VERSION = 1
 OUTPUT = "hashes"
 INPUTS = ("photos",)
 ROWS = "map"
+PROCESSES = True
 
 PATH = "full-decode lanczos-32 1"
 """Version of the decoding path; hashes of different paths are not comparable."""
