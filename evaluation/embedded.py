@@ -19,6 +19,7 @@ from evaluation import imagenet
 from evaluation.errors import ConfigError, InputError, RemoteError
 from evaluation.examples import COUNTED, ExampleSet, Reader, from_table
 from evaluation.hub import head
+from evaluation.tables import build
 
 _COLUMNS = (
     "label",
@@ -55,7 +56,7 @@ def open_shards(name: str, shards: Sequence[tuple[Path, str]]) -> ExampleSet:
         except (OSError, pa.ArrowException, KeyError, ValueError) as error:
             message = f"dataset {name!r}: {path.name} cannot be read: {error}"
             raise InputError(message) from error
-        parts.append(part.set_column(0, "photo_id", pa.array(ids, pa.string())))
+        parts.append(_with_ids(part, ids))
     return from_table(name, pa.concat_tables(parts), pictures.read, indices=indices)
 
 
@@ -121,7 +122,7 @@ def from_splits(name: str, splits: Mapping[str, Any]) -> ExampleSet:
             key = known or _digest(images[row])
             place.setdefault(key, images[row])
             ids.append(key)
-        parts.append(part.set_column(0, "photo_id", pa.array(ids, pa.string())))
+        parts.append(_with_ids(part, ids))
     read: Reader = lambda photo_id: _picture(place[photo_id], Path())  # noqa: E731
     return from_table(name, pa.concat_tables(parts), read, indices=indices)
 
@@ -186,7 +187,12 @@ def _rows(
         "group": groups,
         "cluster": column(near),
     }
-    return pa.table({key: pa.array(v, pa.string()) for key, v in columns.items()})
+    return build(columns, pa.schema([(key, pa.string()) for key in columns]))
+
+
+def _with_ids(part: pa.Table, ids: Sequence[str]) -> pa.Table:
+    column = build({"photo_id": ids}, pa.schema([("photo_id", pa.string())]))
+    return part.set_column(0, "photo_id", column.column(0))
 
 
 class _ShardReader:
@@ -233,7 +239,7 @@ def _picture(image: pa.Scalar, folder: Path) -> bytes:
     if value.get("bytes"):
         return bytes(value["bytes"])
     if value.get("path"):
-        return (folder / value["path"]).read_bytes()
+        return Path(folder, str(value["path"])).read_bytes()
     return b""
 
 

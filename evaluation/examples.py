@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
 from evaluation import imagenet
 from evaluation.errors import InputError
 from evaluation.label_spaces import ClassInfo
+from evaluation.tables import build
 
 Reader = Callable[[str], bytes]
 
@@ -72,7 +74,8 @@ class ExampleSet:
         if rows <= limit:
             return self
         chosen = [step * rows // limit for step in range(limit)]
-        return ExampleSet(self.name, self.classes, self.table.take(chosen), self.read)
+        table = self.table.take(pl.Series(chosen).to_arrow())
+        return ExampleSet(self.name, self.classes, table, self.read)
 
 
 def from_table(
@@ -119,7 +122,7 @@ def from_table(
             own or photo for own, photo in zip(optional("cluster"), ids, strict=True)
         ],
     }
-    return ExampleSet(name, classes, pa.table(rows, schema=SCHEMA), read)
+    return ExampleSet(name, classes, build(rows, SCHEMA), read)
 
 
 def open_examples(spec: str) -> ExampleSet:
@@ -167,20 +170,16 @@ def _open_folders(spec: str, folder: Path) -> ExampleSet:
         )
         raise InputError(message)
     paths: dict[str, Path] = {}
-    rows: list[dict[str, Any]] = []
+    columns: dict[str, list[str | None]] = {
+        key: [] for key in ("photo_id", "class_name", "background", "group")
+    }
     for name, group, background, path in files:
         photo = _photo_id(path, folder)
         paths.setdefault(photo, path)
-        rows.append(
-            {
-                "photo_id": photo,
-                "class_name": name,
-                "background": background,
-                "group": group,
-            }
-        )
-    schema = pa.schema([(key, pa.string()) for key in rows[0]])
-    table = pa.Table.from_pylist(rows, schema=schema)
+        row = (photo, name, background, group)
+        for values, value in zip(columns.values(), row, strict=True):
+            values.append(value)
+    table = build(columns, pa.schema([(key, pa.string()) for key in columns]))
     indices = {name: imagenet.find(name) for name, *_ in files}
     return from_table(
         folder.resolve().name,
