@@ -39,6 +39,10 @@ class About(Section):
     )
     description: str = Field("", description="one paragraph for the data card")
     contact: str = Field("", description="where takedown requests go")
+    card: Path | None = Field(
+        None,
+        description="Markdown of your own for the data card, relative to dataset.toml",
+    )
 
 
 class ClassSpec(Section):
@@ -167,6 +171,11 @@ class Group(Section):
     reference: Annotated[list[str], Field(min_length=1)] = Field(
         ["open_clip:ViT-B-32-quickgelu/laion400m_e32"],
         description="discovery models; several vote",
+    )
+    vote: Literal["mean", "majority"] = Field(
+        "mean",
+        description="how several models vote: a photo counts by the share of them that "
+        "is right, or wholly when most are",
     )
     min_drop_points: Annotated[float, Field(ge=0, le=100)] = Field(
         5.0, description="a class is kept when accuracy varies by more, points"
@@ -312,11 +321,14 @@ def parse(content: dict[str, Any], *, base: Path, name: str) -> Dataset:
         source.model_copy(update={"path": (base / source.path).resolve()})
         for source in config.sources
     ]
-    changes: dict[str, Any] = {"sources": sources}
-    if config.report.truth:
-        truth = (base / config.report.truth).resolve()
-        changes["report"] = config.report.model_copy(update={"truth": truth})
-    return config.model_copy(update=changes)
+    about, report = config.dataset, config.report
+    if about.card:
+        about = about.model_copy(update={"card": (base / about.card).resolve()})
+    if report.truth:
+        report = report.model_copy(update={"truth": (base / report.truth).resolve()})
+    return config.model_copy(
+        update={"sources": sources, "dataset": about, "report": report}
+    )
 
 
 def _explain(fault: ErrorDetails) -> str:

@@ -6,7 +6,6 @@ not, for the model uses every core itself.
 """
 
 import importlib
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -74,11 +73,11 @@ def compute(
 
     Args:
         works: the parts.
-        jobs: processes to use; 0 means one per core.
+        jobs: processes to use.
         processes: whether the stage gains from them.
         keep: called in this process with each finished part.
     """
-    count = min(jobs or os.cpu_count() or 1, len(works))
+    count = min(jobs, len(works))
     if not processes or count < 2:
         for work in works:
             keep(run(work))

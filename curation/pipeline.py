@@ -11,8 +11,9 @@ computed.
 import hashlib
 import importlib
 import json
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from types import ModuleType
 from typing import Any, Literal
@@ -126,6 +127,11 @@ class Route:
             self._tables[name] = table
         return self._tables[name]
 
+    def append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add rows to a log."""
+        self.shelf.append(name, rows)
+        self._tables.pop(name, None)
+
     def _photos(self) -> pa.Table:
         """Photos whose pixels could be read; before hashing, all of them."""
         photos = self.table("photos")
@@ -146,6 +152,11 @@ class Route:
     def classes(self) -> list[str]:
         """Class names in dataset.toml's order."""
         return [spec.name for spec in self.config.classes]
+
+    @property
+    def cores(self) -> int:
+        """Processes or threads to use."""
+        return self.jobs or self.config.run.jobs or os.cpu_count() or 1
 
     # running ------------------------------------------------------------------------
 
@@ -237,7 +248,7 @@ class Route:
         ]
         engine.compute(
             works,
-            jobs=self.jobs or self.config.run.jobs,
+            jobs=self.cores,
             processes=getattr(module, "PROCESSES", False),
             keep=lambda table: self.shelf.write_part(step, recipe, table),
         )

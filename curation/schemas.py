@@ -60,6 +60,28 @@ SCHEMAS: dict[str, Table] = {
         "place": Column(_int, "which of dataset.toml's sources, from 0"),
         "order": Column(_int, "place in the source's own order, from 0"),
     },
+    # append-only log; one row = one attempt to fetch a record's photo
+    "fetches": {
+        "candidate_id": Column(_text, "record that was tried"),
+        "status": Column(_text, "ok, failed, or lost (its bytes were gone later)"),
+        "error": Column(_text, "why it failed", null=True),
+        "photo_id": Column(_text, "sha256 of what arrived", null=True),
+        "bytes": Column(_int, "size of the file, bytes", null=True),
+        "format": Column(_text, "JPEG, PNG, … by content", null=True),
+        "width": Column(_int, "pixels, upright", null=True),
+        "height": Column(_int, "pixels, upright", null=True),
+        "limits": Column(_text, "limits in force; under others it is tried again"),
+        "at": Column(_text, "when, ISO 8601 with zone"),
+    },
+    # append-only log; what is in it is never fetched again
+    "takedowns": {
+        "photo_id": _photo,
+        "records": Column(
+            pa.list_(pa.list_(_text)), "source and key of each record that led to it"
+        ),
+        "reason": Column(_text, "as given"),
+        "at": Column(_text, "when, ISO 8601 with zone"),
+    },
     # one row = one distinct file that arrived and looks like a picture
     "photos": {
         "photo_id": _photo,

@@ -19,7 +19,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from curation.schemas import conform, empty
 FORMAT = 1
 LOGS = ("fetches", "label_events", "takedowns")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_SHUT = {errno.EROFS, errno.EACCES, errno.EPERM}
+_SHUT = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,16 +335,6 @@ class Shelf:
                 deleted += table.num_rows - left.num_rows
                 self._put(path, _parquet(left))
         return deleted
-
-    def swap(self, new: Path, name: str) -> Path:
-        """Put a finished folder in the place of `name`; the old one goes last."""
-        place, old = self.folder / name, self.folder / f"{name}.old.part"
-        shutil.rmtree(old, ignore_errors=True)
-        if place.exists():
-            place.replace(old)
-        new.replace(place)
-        shutil.rmtree(old, ignore_errors=True)
-        return place
 
 
 @contextmanager

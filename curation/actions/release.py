@@ -1,0 +1,88 @@
+"""release: everything → release/, a folder that `datasets.load_dataset` opens."""
+
+import hashlib
+from typing import Any
+
+from curation.config import Dataset
+from curation.errors import InputError
+from curation.pipeline import Route, Skip
+from curation.provenance import provenance
+
+VERSION = 1
+OUTPUT: str | None = None
+INPUTS = (
+    "candidates", "photos", "duplicates", "proposals", "label_events", "labels",
+    "evidence", "groups",
+)  # fmt: skip
+
+
+def settings(config: Dataset) -> dict[str, Any]:
+    """Everything the card states, and the text of its own."""
+    return {
+        "dataset": config.dataset.model_dump(mode="json"),
+        "classes": [spec.model_dump() for spec in config.classes],
+        "backgrounds": [spec.model_dump() for spec in config.backgrounds],
+        "release": config.release.model_dump(),
+        "text": _text(config),
+    }
+
+
+def intact(route: Route) -> bool:
+    """Whether the folder holds what was written, byte for byte."""
+    from curation import release
+
+    try:
+        return not release.verify(route.shelf.folder / "release")
+    except InputError:
+        return False
+
+
+def run(route: Route) -> int:
+    """Write the release; returns the photos in it.
+
+    Raises:
+        Skip: no photo is common or counter yet.
+    """
+    from curation import release
+
+    groups = route.whole("groups")
+    if not {"common", "counter"} <= set(groups.column("group").to_pylist()):
+        raise Skip(_why(route))
+    facts = release.write(
+        route.shelf.folder / "release",
+        config=route.config,
+        tables={name: route.whole(name) for name in INPUTS},
+        read=route.shelf.read_photo,
+        provenance=provenance(route),
+        text=_text(route.config),
+    )
+    sums = (route.shelf.folder / "release" / "checksums.sha256").read_bytes()
+    route.mark("release", facts.photos, hashlib.sha256(sums).hexdigest()[:32])
+    return facts.photos
+
+
+def _text(config: Dataset) -> str | None:
+    """The dataset's own part of the card."""
+    path = config.dataset.card
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"dataset.card: {path} cannot be read ({error})"
+        raise InputError(message) from error
+
+
+def _why(route: Route) -> str:
+    """Why there is nothing to release, and what to do."""
+    labels = route.table("labels").to_pylist()
+    if not any(row["question"] == "background" and row["verdict"] for row in labels):
+        asked = route.table("tasks").num_rows
+        return (
+            f"no background is verified yet: {asked} questions wait (table tasks); "
+            "answer them and run `counterset labels import FILE`"
+        )
+    return (
+        "no class is kept: none varies by more than group.min_drop_points between "
+        "backgrounds with group.min_photos photos; the report shows each"
+    )

@@ -1,0 +1,63 @@
+"""report: everything → report/index.html, one page for people."""
+
+import hashlib
+import json
+import shutil
+from typing import Any
+
+from curation.actions import evaluate
+from curation.config import Dataset
+from curation.errors import InputError
+from curation.pipeline import Route
+from curation.provenance import provenance
+
+VERSION = 1
+OUTPUT: str | None = None
+TABLES = (
+    "candidates", "photos", "hashes", "duplicates", "flags", "proposals", "tasks",
+    "label_events", "labels", "predictions", "evidence", "groups",
+)  # fmt: skip
+INPUTS = (*TABLES, "fetches", "results")
+
+
+def settings(config: Dataset) -> dict[str, Any]:
+    """The whole configuration, for the page states it, and what was planted."""
+    return {"config": config.model_dump(mode="json"), "truth": _truth(config)}
+
+
+def intact(route: Route) -> bool:
+    """Whether the page is there."""
+    return (route.shelf.folder / "report" / "index.html").exists()
+
+
+def run(route: Route) -> int:
+    """Write the report; returns 1, for the page."""
+    from curation import reports
+
+    folder = route.shelf.folder / "report"
+    shutil.rmtree(folder, ignore_errors=True)
+    attempts = route.table("fetches")
+    page = reports.build(
+        folder,
+        config=route.config,
+        tables={name: route.whole(name) for name in TABLES} | {"fetches": attempts},
+        results=evaluate.results(route),
+        read=route.shelf.read_photo,
+        truth=_truth(route.config),
+        provenance=provenance(route),
+    )
+    route.mark("report", 1, hashlib.sha256(page.read_bytes()).hexdigest()[:32])
+    return 1
+
+
+def _truth(config: Dataset) -> dict[str, Any] | None:
+    """What a demonstration planted."""
+    path = config.report.truth
+    if path is None:
+        return None
+    try:
+        truth: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"report.truth: {path} cannot be read ({error})"
+        raise InputError(message) from error
+    return truth
