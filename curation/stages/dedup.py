@@ -362,3 +362,12 @@ def _suggestions(
                 {"photo_id": ids[b], "keeper": ids[a], "decision": "suggest"} | decided
             )
     return rows
+
+
+def merged(duplicates: pa.Table) -> dict[str, str]:
+    """Keeper of every photo that was merged away."""
+    return {
+        row["photo_id"]: row["keeper"]
+        for row in duplicates.to_pylist()
+        if row["decision"] == "merge"
+    }
