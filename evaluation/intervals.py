@@ -171,6 +171,43 @@ def bootstrap_balanced(
     )
 
 
+def bootstrap_accuracy(
+    correct: "ArrayLike",
+    *,
+    classes: "ArrayLike",
+    clusters: "ArrayLike | None" = None,
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Bootstrap interval of one balanced accuracy; see `bootstrap_balanced`.
+
+    Args:
+        correct: (N,) bool or 0/1, whether each photo was recognised.
+        classes: (N,) class of each photo.
+        clusters: (N,) photos that stand or fall together.
+        level: coverage aimed at, in (0, 1).
+        draws: bootstrap replicates.
+        seed: of the random numbers.
+
+    Returns: (low, high), fractions.
+
+    Raises:
+        MetricError: N is 0, lengths differ, or a level outside (0, 1).
+    """
+    right = np.asarray(correct)
+    twice = None if clusters is None else np.tile(np.asarray(clusters), 2)
+    return bootstrap_balanced(
+        np.tile(right, 2),
+        np.arange(2 * len(right)) < len(right),  # one group is as good as the other
+        classes=np.tile(np.asarray(classes), 2),
+        clusters=twice,
+        level=level,
+        draws=draws,
+        seed=seed,
+    ).common
+
+
 _Cell = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
 """Correct photos and photos of each cluster of one class in one group."""
 
