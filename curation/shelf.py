@@ -119,7 +119,7 @@ class Shelf:
         if (self.folder / "shelf.json").exists():
             type(self).open(self.folder)
         else:
-            self._put(self.folder / "shelf.json", _json({"format": FORMAT}))
+            self.put(self.folder / "shelf.json", _json({"format": FORMAT}))
         for name in LOGS:
             _mend(self._log(name))
         for left in (
@@ -130,7 +130,7 @@ class Shelf:
 
     def keep_config(self, content: Mapping[str, Any]) -> None:
         """Remember the configuration, so that looking needs none."""
-        self._put(self.folder / "config.json", _json(content))
+        self.put(self.folder / "config.json", _json(content))
 
     def config(self) -> dict[str, Any]:
         """The configuration of the last run.
@@ -149,8 +149,8 @@ class Shelf:
 
     # files -------------------------------------------------------------------------
 
-    def _put(self, path: Path, data: bytes, *, flush: bool = True) -> None:
-        """Write a whole file or nothing."""
+    def put(self, path: Path, data: bytes, *, flush: bool = True) -> None:
+        """Write a whole file of the work folder, or nothing."""
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
         with part.open("wb") as file:
@@ -170,7 +170,7 @@ class Shelf:
         """Keep a photo's bytes; the same bytes are kept once."""
         path = self.blob(photo_id)
         if not path.exists():
-            self._put(path, data)
+            self.put(path, data)
 
     def read_photo(self, photo_id: str) -> bytes:
         """A photo's bytes.
@@ -245,12 +245,12 @@ class Shelf:
         keys = "".join(table.column("photo_id").to_pylist())
         name = hashlib.sha256(keys.encode()).hexdigest()[:16]
         path = self.table_folder(stage, recipe) / f"{name}.parquet"
-        self._put(path, _parquet(table))
+        self.put(path, _parquet(table))
 
     def write_table(self, stage: str, recipe: str, table: pa.Table) -> str:
         """Replace a reduce stage's table; returns its fingerprint."""
         data = _parquet(table)
-        self._put(self.table_folder(stage, recipe) / "table.parquet", data)
+        self.put(self.table_folder(stage, recipe) / "table.parquet", data)
         return hashlib.sha256(data).hexdigest()[:32]
 
     def read_table(
@@ -294,7 +294,7 @@ class Shelf:
             "failed": done.failed,
             "fingerprint": done.fingerprint,
         }
-        self._put(self.table_folder(stage, recipe) / "done.json", _json(content))
+        self.put(self.table_folder(stage, recipe) / "done.json", _json(content))
 
     def done(self, stage: str, recipe: str) -> Done | None:
         """What was marked whole, or None."""
@@ -333,7 +333,7 @@ class Shelf:
             left = table.filter(keep)
             if left.num_rows < table.num_rows:
                 deleted += table.num_rows - left.num_rows
-                self._put(path, _parquet(left))
+                self.put(path, _parquet(left))
         return deleted
 
 
