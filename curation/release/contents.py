@@ -42,7 +42,10 @@ def select(config: Dataset, tables: Mapping[str, pa.Table]) -> Contents:
     rows = _join(tables)
     known = [c.name for c in config.classes]
     for name in sorted(set(rows["class"]) - set(known)):
-        message = f"release: class {name!r} is grouped; {nearest(name, known)}"
+        message = (
+            f"release: class {name!r} has grouped photos, but dataset.toml does not "
+            f"have it; {nearest(name, known)}"
+        )
         raise InputError(message)
     verdicts = [
         judge(row["licence"], row["licence_text"], config.release.licences)

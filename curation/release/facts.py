@@ -165,7 +165,7 @@ def collect(
     """
     rows = contents.rows
     evidence = _table(tables, "evidence")
-    whole = _at(evidence, "dataset")
+    whole = next(_at(evidence, "dataset").iter_rows(named=True), {})
     proposals = _table(tables, "proposals")
     duplicates = _table(tables, "duplicates").filter(pl.col("decision") == "merge")
     groups = _table(tables, "groups").filter(pl.col("group") == "unused")
@@ -188,9 +188,9 @@ def collect(
         abstained=int(proposals["abstained"].sum()),
         calibrated_on=int(proposals["calibrated_on"].max() or 0),  # type: ignore[arg-type]
         unused=_counts(unused),
-        discovery=tuple(whole["models"][0] or ()) if whole.height else (),
-        naive=_interval(whole.to_dicts()[0], "naive") if whole.height else None,
-        cross=_interval(whole.to_dicts()[0], "cross") if whole.height else None,
+        discovery=tuple(whole.get("models") or ()),
+        naive=_interval(whole, "naive"),
+        cross=_interval(whole, "cross"),
         licences=tuple(
             Licence(name, count, licences.url(name))
             for name, count in _counts(rows["licence"]).items()

@@ -26,6 +26,7 @@ _PNG_KEPT = frozenset(
 _WEBP_KEPT = frozenset((b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP", b"ANIM", b"ANMF"))
 _SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _APP_KEPT = {0xE0: b"JFIF\0", 0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
+_BARE = range(0xD0, 0xD9)  # markers without a length
 _FIRST, _END, _SCAN, _COMMENT = 0xC0, 0xD9, 0xDA, 0xFE
 
 
@@ -88,7 +89,7 @@ def _jpeg(data: bytes, orientation: int) -> bytes:
             kept.append(data[start:position])
             break
         position += int.from_bytes(data[position : position + 2])
-        if marker < _FIRST or position > len(data):
+        if marker < _FIRST or marker in _BARE or position > len(data):
             raise _Malformed
         if _jpeg_keeps(marker, data[start:position]):
             kept.append(data[start:position])

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 
 from curation import licences
@@ -17,7 +18,7 @@ from curation.release.columns import arrow_schema, pair_columns
 from curation.release.contents import SPLITS, Contents
 from curation.release.facts import Cell, Facts, Interval, collect
 from curation.release.portable import portable
-from curation.release.shards import Split, open_parquet, write_split
+from curation.release.shards import Split, as_arrow, open_parquet, write_split
 
 CHECKSUMS, LICENCES, PROVENANCE = "checksums.sha256", "LICENSES.csv", "provenance.json"
 
@@ -157,7 +158,7 @@ def _write_pairs(path: Path, facts: Facts, config: Dataset) -> Split:
         }
         for pair in facts.pairs
     ]
-    table = pa.Table.from_pylist(rows, schema=schema)
+    table = as_arrow(pl.from_dicts(rows, infer_schema_length=None), schema)
     with open_parquet(path, schema) as writer:
         writer.write_table(table)
     return Split(table.num_rows, table.nbytes, frozenset())
