@@ -80,7 +80,7 @@ def run(inputs: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
                 row |= {"status": "failed", "error": str(error)}
             rows.append(row)
         for row, vector in zip(good, _embed(settings.model, pixels), strict=True):
-            row["embedding"] = vector
+            row["embedding"] = vector.tolist()
     return from_rows(rows, OUTPUT)
 
 
