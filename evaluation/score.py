@@ -5,7 +5,7 @@ unrounded accuracies, and nowhere else.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +163,17 @@ class Results:
             for row in self.rows
         ]
         return json.dumps({"results": details}, indent=1, sort_keys=True) + "\n"
+
+
+def few(names: Sequence[str], shown: int = 5) -> str:
+    """Some names for people, and how many more there are.
+
+    Example:
+        >>> few(["a", "b", "c"], 2)
+        'a, b and 1 more'
+    """
+    text = ", ".join(names[:shown])
+    return f"{text} and {len(names) - shown} more" if len(names) > shown else text
 
 
 def score(

@@ -1,0 +1,34 @@
+"""A progress bar on stderr; stdout belongs to results."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from evaluation.extract import Progress as Told
+
+
+@contextmanager
+def bar() -> "Iterator[Told]":
+    """A function to tell how many photos of how many are done.
+
+    A pass that begins anew, such as that of the next models, begins a new bar. Where
+    stderr is no terminal, only finished bars are printed.
+    """
+    columns = ("photos", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        task = shown.add_task("photos", total=None)
+        shown.update(task, visible=False)
+        last = 0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal task, last
+            if done < last:
+                task = shown.add_task("photos", total=total)
+            last = done
+            shown.update(task, completed=done, total=total, visible=True)
+
+        yield tell
