@@ -118,10 +118,10 @@ def file_name(name: str) -> str:
         >>> file_name("timm:resnet50")
         'timm_resnet50'
         >>> file_name("open_clip:ViT-B-32/a b")
-        'open_clip_ViT-B-32_a_b-1d06e5a6'
+        'open_clip_ViT-B-32_a_b-4dc3901c'
     """
     plain = re.sub(r"[^A-Za-z0-9.-]+", "_", name)[-80:].lstrip("._")
-    if plain == name.replace(":", "_", 1) or plain == re.sub("[:/]", "_", name):
+    if plain == name.replace(":", "_", 1).replace("/", "_", 1):
         return plain
     return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
