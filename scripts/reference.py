@@ -14,7 +14,9 @@ from typing import Any
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-import curation.errors  # noqa: F401  (its errors must be defined to be found)
+# errors must be defined to be found
+import curation.errors
+import curation.sources  # noqa: F401
 from curation.cli import app
 from curation.config import Dataset
 from curation.schemas import SCHEMAS
