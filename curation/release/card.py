@@ -4,6 +4,7 @@ Numbers come from `Facts`; nothing is written by hand but the dataset's own text
 """
 
 import html
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -158,7 +159,7 @@ def _count(number: int) -> str:
 
 
 def _number(number: float | None, digits: int = 1) -> str:
-    if number is None:
+    if number is None or not math.isfinite(number):
         return "–"
     return str(number) if isinstance(number, int) else f"{number:.{digits}f}"
 

@@ -1,5 +1,6 @@
 """Leave this machine's folders out of what is published."""
 
+import math
 from pathlib import PurePosixPath
 from typing import overload
 
@@ -11,7 +12,8 @@ def portable(value: object) -> object: ...
 def portable(value: object) -> object:
     """The value with absolute paths, alone or at the end of a model name, cut.
 
-    Dictionaries and lists are gone through; addresses (`https://…`) stay.
+    Dictionaries and lists are gone through; addresses (`https://…`) stay. A number that
+    is not finite becomes None, since JSON has no word for it.
 
     Example:
         >>> portable({"path": "/home/me/photos"})
@@ -23,6 +25,8 @@ def portable(value: object) -> object:
         return {key: portable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [portable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if not isinstance(value, str) or "://" in value or "\n" in value:
         return value
     start, slashes, _ = value.partition("//")

@@ -21,6 +21,8 @@ from curation.release.portable import portable
 from curation.release.shards import Split, as_arrow, open_parquet, write_split
 
 CHECKSUMS, LICENCES, PROVENANCE = "checksums.sha256", "LICENSES.csv", "provenance.json"
+# sections of the configuration that change nothing in a release
+_NOT_MADE_BY = ("run", "evaluate", "report")
 
 
 def write(
@@ -96,7 +98,8 @@ def _ours(folder: Path) -> None:
     """Refuse to replace what may be someone's own files."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (folder / CHECKSUMS).is_file() or not (folder / PROVENANCE).is_file():
+    parts = (CHECKSUMS, PROVENANCE, LICENCES, "README.md", "data", "pairs")
+    if sum((folder / part).exists() for part in parts) < len(parts) // 2:
         message = f"{folder} is not a release, so it is not replaced; name another"
         raise InputError(message)
 
@@ -121,7 +124,8 @@ def _fill(
     facts = collect(config, chosen, tables, splits)
     pairs = _write_pairs(folder / "pairs/test-00000-of-00001.parquet", facts, config)
     _write_licences(folder / LICENCES, chosen, splits)
-    record = portable({**provenance, "config": config.model_dump(mode="json")})
+    made_by = config.model_dump(mode="json", exclude=set(_NOT_MADE_BY))
+    record = portable({**provenance, "config": made_by})
     _write_text(folder / PROVENANCE, _json(record))
     sizes = {
         "default": sum(p.stat().st_size for p in (folder / "data").iterdir()),

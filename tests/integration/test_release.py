@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import resource
 import signal
@@ -432,6 +433,11 @@ def test_verify_finds_what_is_wrong(world, tmp_path):
     (folder / "LICENSES.csv").unlink()
     (folder / "data/new.parquet").write_bytes(b"")
     assert release.verify(folder) == ["LICENSES.csv", "README.md", "data/new.parquet"]
+    world.write(folder)  # and a damaged release is replaced
+    assert release.verify(folder) == []
+    (folder / "checksums.sha256").unlink()
+    world.write(folder)
+    assert release.verify(folder) == []
     with pytest.raises(InputError, match="no release"):
         release.verify(tmp_path)
 
@@ -442,6 +448,7 @@ def test_provenance_has_no_times_and_no_places(written):
     assert record["versions"] == {"counterset": "0.1.0"}
     assert record["config"]["sources"][0]["path"] == "photos"
     assert record["config"]["embed"]["model"] == "open_clip:ViT-B-32/weights.pt"
+    assert not {"run", "evaluate", "report"} & set(record["config"])
 
 
 def test_shards_and_row_groups_stay_small(world, tmp_path, monkeypatch):
@@ -600,12 +607,19 @@ def test_own_text_and_alpha_are_in_the_card(world, tmp_path):
         tables=world.tables(),
         read=world.blobs.__getitem__,
         provenance={
-            "agreement": [{"question": "background", "alpha": 0.71, "ci": [0.5, 0.9]}]
+            "agreement": [
+                {"question": "background", "alpha": 0.71, "ci": [0.5, 0.9]},
+                {"question": "clarity", "alpha": math.nan, "ci": [math.nan] * 2},
+            ]
         },
         text="## About these photos\n\nAll annotators are simulated.\n",
     )
     card = (tmp_path / "release/README.md").read_text()
     assert "## About these photos\n\nAll annotators are simulated.\n" in card
+    assert "question clarity: –" in card
+    record = (tmp_path / "release/provenance.json").read_text()
+    assert json.loads(record)["agreement"][1]["alpha"] is None
+    assert "NaN" not in record
     assert "background: 0.710 (95 % interval 0.500 to 0.900)" in card
 
 

@@ -1,0 +1,81 @@
+"""`data_cards/counteranimal` says what the paper's Table 2 says, no more, no less."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from curation import config
+from evaluation.suites import suite
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "data_cards/counteranimal"
+SIDES = ("common", "counter")
+
+
+@pytest.fixture(scope="module")
+def card():
+    return config.load(FOLDER / "dataset.toml")
+
+
+@pytest.fixture(scope="module")
+def table():
+    path = ROOT / "tests/data/counteranimal/table2_fig3_classes.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_classes(card, table):
+    stated = [(c.name, c.imagenet_index, c.common, c.counter) for c in card.classes]
+    printed = [
+        (
+            row["open_clip_classname"],
+            int(row["imagenet_index"]),
+            row["common_background"],
+            row["counter_background"],
+        )
+        for row in table
+    ]
+    assert stated == printed
+    assert len(stated) == 45
+
+
+def test_scientific_names_are_printed_ones(card, table):
+    named = [spec for spec in card.classes if spec.scientific_name]
+    assert len(named) > 10
+    printed = {row["open_clip_classname"]: row["object_label"] for row in table}
+    for spec in named:
+        assert spec.scientific_name.lower() in printed[spec.name].lower()
+
+
+def test_backgrounds_are_the_papers(card, table):
+    printed = {row[f"{side}_background"] for row in table for side in SIDES}
+    assert {background.name for background in card.backgrounds} == printed
+    for background in card.backgrounds:
+        assert len(background.prompts) >= 3, background.name
+        assert len(set(background.prompts)) == len(background.prompts)
+        assert all(prompt.count("{}") == 1 for prompt in background.prompts)
+
+
+def test_names_are_those_zero_shot_models_are_asked_for(card):
+    from open_clip import IMAGENET_CLASSNAMES
+
+    for spec in card.classes:
+        assert IMAGENET_CLASSNAMES[spec.imagenet_index] == spec.name
+
+
+def test_models_are_the_suites(card):
+    paper = suite("counteranimal")
+    assert tuple(card.evaluate.models) == paper.models
+    assert (card.evaluate.prompts, card.evaluate.label_space) == (
+        paper.prompts,
+        paper.label_space,
+    )
+    assert set(card.group.reference) <= set(paper.models)
+    assert card.group.min_drop_points == 5
+
+
+def test_its_own_text_and_photos_are_where_it_says(card):
+    assert card.dataset.card == FOLDER / "card.md"
+    assert card.dataset.card.is_file()
+    assert card.sources[0].path == FOLDER / "photos"
