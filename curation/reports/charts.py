@@ -31,7 +31,7 @@ class Axis:
         return round(100 * min(max(share, 0.0), 1.0), 3)
 
 
-PERCENT = Axis(0, 100, (0, 25, 50, 75, 100))
+PERCENT = Axis(0, 100, (0, 50, 100))
 
 
 def around(estimates: Iterable[Estimate]) -> Axis:

@@ -209,8 +209,8 @@ def _backgrounds_figure(drops: Drops) -> "Figure":
     across = min(3, len(shown))
     down = -(-len(shown) // across)
     most = max(len(row.cells) for row in shown)
-    figure = _figure(0.5 + 3.2 * across, 0.5 + down * (0.7 + 0.26 * most))
-    grid = figure.subplots(down, across, squeeze=False, sharex=True)
+    figure = _figure(0.5 + 3.2 * across, 0.8 + down * (0.7 + 0.26 * most))
+    grid = figure.subplots(down, across, squeeze=False)
     for axes, row in zip(grid.flat, shown, strict=False):
         for at, cell in enumerate(row.cells):
             colour, marker = GROUPS.get(cell.group, GROUPS["unused"])
@@ -230,4 +230,10 @@ def _backgrounds_figure(drops: Drops) -> "Figure":
         axes.set_title(_named(row), loc="left", fontsize=9)
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
+    figure.suptitle(
+        "Accuracy per background, % (photos); circle common, diamond counter",
+        x=0.01,
+        ha="left",
+        fontsize=10,
+    )
     return figure

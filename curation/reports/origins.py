@@ -89,6 +89,8 @@ def settings(facts: Facts) -> str:
     plain = facts.config.model_dump(mode="json")
     for source in plain["sources"]:
         source["path"] = source["path"].rsplit("/", 1)[-1]
+    if plain["report"]["truth"]:
+        plain["report"]["truth"] = plain["report"]["truth"].rsplit("/", 1)[-1]
     return json.dumps(plain, indent=2, ensure_ascii=False)
 
 
@@ -97,6 +99,8 @@ def provenance(facts: Facts) -> list[tuple[str, list[tuple[str, str]]]]:
     plain: list[tuple[str, str]] = []
     headed: list[tuple[str, list[tuple[str, str]]]] = []
     for key, value in facts.provenance.items():
+        if key == "agreement":  # has a section of its own
+            continue
         if isinstance(value, Mapping):
             headed.append((key, [(str(k), _words(v)) for k, v in value.items()]))
         else:

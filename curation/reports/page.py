@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from curation.reports import (
 )
 from curation.reports.album import Album
 from curation.reports.charts import PERCENT, Scatter, around
-from curation.reports.facts import Estimate, Facts, demonstration
+from curation.reports.facts import Facts, demonstration
+from curation.reports.wording import num, pvalue, span, thousands
 
 TEMPLATES = Path(__file__).parent / "templates"
-CLASS_CHARTS = 5  # models that get a scatter of their classes
+CLASS_CHARTS = 8  # models that get a scatter of their classes
 
 CONTENTS = (
     ("known", "Planted"), ("drops", "Drop per class"), ("models", "Models"),
@@ -53,9 +55,8 @@ def build(
     Args:
         folder: gets `index.html` and `figures/*.svg` and `*.pdf`; made when missing.
         config: the dataset's configuration.
-        tables: tables of `curation.schemas` by name, and, where it is at hand,
-            "fetches" (candidate_id, status, error), the log of fetches. The section
-            of a missing or empty table says so.
+        tables: tables of `curation.schemas` by name. The section of a missing or empty
+            table says so.
         results: objects of `evaluate`'s JSON.
         read: the bytes of a photo, by photo_id; a photo it raises OSError, KeyError or
             a CounterSetError for is shown as missing.
@@ -68,33 +69,29 @@ def build(
     Raises:
         InputError: a table lacks a column of its schema.
     """
-    known_facts = facts.gather(
+    report = facts.gather(
         config, tables, results=results, truth=truth, provenance=provenance
     )
-    album = Album(read)
-    content = _content(known_facts, album, fetches=tables.get("fetches"))
-    note = _honest_note(content)
+    content = gather(report, Album(read))
     content["figures"] = figures.save(
-        folder / "figures", content["drops"], content["scores"], note=note
+        folder / "figures",
+        content["drops"],
+        content["scores"],
+        note=_honest_note(content),
     )
-    # credits last: they name the pictures the page has shown
-    content["shown"] = origins.shown(known_facts, list(album.shown))
-    content["left_out"] = album.left_out
     page = folder / "index.html"
-    page.write_text(_render(content), encoding="utf-8")
+    page.write_text(render(content), encoding="utf-8")
     return page
 
 
-def _content(
-    report: Facts, album: Album, *, fetches: pa.Table | None
-) -> dict[str, Any]:
+def gather(report: Facts, album: Album) -> dict[str, Any]:
     """Everything the templates show, in the order pictures may use the budget."""
     evidence = drops.read(report, known.planted(report))
     scored = scores.read(report)
     lead = next((s for s in scored if s.drop.known), None)
-    failures = review.failures(report, fetches)
+    failures = review.failures(report)
     checks = known.check(report, evidence, scored, n_failed=len(failures))
-    square = Scatter()
+    square, small = Scatter(), Scatter(side=300, room=244, left=44, top=8)
     about = report.config.dataset
     content: dict[str, Any] = {
         "about": about,
@@ -115,9 +112,10 @@ def _content(
         "lead": lead,
         "others": [s for s in scored if s is not lead and s.drop.known][:4],
         "square": square,
+        "small": small,
         "placed": square.place(scores.points(scored)),
         "class_charts": [
-            (score, square.place(scores.class_points(score)))
+            (score, small.place(scores.class_points(score)))
             for score in scored[:CLASS_CHARTS]
             if score.classes
         ],
@@ -139,6 +137,10 @@ def _content(
     }
     content["simulated"] = content["people"].simulated
     content["demo_models"] = _demo_models(report, [s.model for s in scored])
+    # last: these tell of the pictures the page has shown
+    content["shown"] = origins.shown(report, list(album.shown))
+    content["left_out"] = album.left_out
+    content["figures"] = []
     return content
 
 
@@ -158,8 +160,25 @@ def _honest_note(content: Mapping[str, Any]) -> str:
     return f"{content['title']}: {said}" if said else ""
 
 
-def _render(content: Mapping[str, Any]) -> str:
-    # every template is HTML: file names and authors are strangers' words
+def render(content: Mapping[str, Any]) -> str:
+    """The page, from what `gather` gave."""
+    script = (TEMPLATES / "script.js").read_text(encoding="utf-8")
+    digest = hashlib.sha256(script.encode()).digest()
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            content,
+            style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+            script=Markup(script),
+            script_hash=base64.b64encode(digest).decode("ascii"),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """Templates, compiled once; all are HTML: names and authors are strangers' words."""
     environment = Environment(
         loader=PackageLoader("curation.reports", "templates"),
         autoescape=True,
@@ -170,49 +189,9 @@ def _render(content: Mapping[str, Any]) -> str:
     filters: dict[str, Callable[..., object]] = {
         "num": num,
         "pvalue": pvalue,
-        "thousands": lambda n: f"{n:,}".replace(",", "\u202f"),
+        "thousands": thousands,
         "demonstration": demonstration,
     }
     environment.filters.update(filters)
-    environment.globals["span"] = _span
-    script = (TEMPLATES / "script.js").read_text(encoding="utf-8")
-    digest = hashlib.sha256(script.encode()).digest()
-    return environment.get_template("page.html.j2").render(
-        content,
-        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=base64.b64encode(digest).decode("ascii"),
-    )
-
-
-def num(value: float | None, digits: int = 1) -> str:
-    """A number for people: a true minus sign, no minus zero, a dash for None.
-
-    Example:
-        >>> num(-3.25, 1), num(-0.04), num(None)
-        ('−3.2', '0.0', '–')
-    """
-    if value is None:
-        return "–"
-    text = f"{value:.{digits}f}"
-    return text.removeprefix("-") if not float(text) else text.replace("-", "−")
-
-
-def pvalue(value: float) -> str:
-    """A p- or q-value with its sign.
-
-    Example:
-        >>> pvalue(0.0004), pvalue(0.0312), pvalue(0.4)
-        ('< 0.001', '= 0.031', '= 0.40')
-    """
-    if value < 0.001:
-        return "< 0.001"
-    return f"= {value:.3f}" if value < 0.1 else f"= {value:.2f}"
-
-
-def _span(estimate: Estimate) -> Markup:
-    """The interval as it stands in a sentence."""
-    if not estimate.bounded:
-        return Markup("")
-    low, high = num(estimate.low), num(estimate.high)
-    return Markup(' <span class="ci">[{}, {}]</span>').format(low, high)
+    environment.globals["span"] = span
+    return environment

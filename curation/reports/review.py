@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
 from curation.reports import cards
 from curation.reports.album import Album
@@ -15,8 +14,8 @@ from curation.reports.scores import proportion
 from curation.schemas import CANNOT_TELL, CRITERIA
 
 PAIRS = 10  # duplicate clusters shown
-DOUBTFUL = 8  # photos shown whose background CLIP is least sure of
-FLAGGED = 5  # photos shown per criterion
+DOUBTFUL = 12  # photos shown whose background CLIP is least sure of
+FLAGGED = 6  # photos shown per criterion
 UNSAID = "no reason given"
 
 CRITERION = {
@@ -270,28 +269,20 @@ class Failure:
     reason: str
 
 
-def failures(facts: Facts, fetches: pa.Table | None) -> list[Failure]:
-    """Records whose file never arrived, then files that could not be used.
-
-    Args:
-        facts: what the report is about.
-        fetches: the log of fetches, with candidate_id, status and error; None where
-            it is not at hand.
-    """
+def failures(facts: Facts) -> list[Failure]:
+    """Records whose file never arrived, then files that could not be used."""
     candidates = facts.frame("candidates").sort("key", "candidate_id")
     rows = candidates.select("candidate_id", "key", "refused")
     keys = dict(rows.select("candidate_id", "key").iter_rows())
     # a log: the last word on a candidate counts
-    tried = (
-        {} if fetches is None else {r["candidate_id"]: r for r in fetches.to_pylist()}
-    )
+    tried = {row["candidate_id"]: row for row in facts.frame("fetches").to_dicts()}
     found = []
     for candidate_id, key, refused in rows.iter_rows():
         attempt = tried.get(candidate_id, {"status": "ok"})
         if refused:
             found.append(Failure(key, "collect", refused))
         elif attempt["status"] != "ok":
-            found.append(Failure(key, "fetch", attempt.get("error") or UNSAID))
+            found.append(Failure(key, "fetch", attempt["error"] or UNSAID))
     sources = dict(facts.frame("photos").select("photo_id", "candidate_id").iter_rows())
     for stage in ("hashes", "embeddings"):
         failed = facts.frame(stage).filter(pl.col("status") != "ok").sort("photo_id")

@@ -24,8 +24,8 @@ class Score:
         common: accuracy on common backgrounds.
         counter: accuracy on counter backgrounds.
         drop: the difference.
-        balanced: mean over classes; else over photos.
-        classes: (class, common, counter), where the result has them.
+        left_out: classes that have no answered photos in one of the groups.
+        classes: (class, common, counter): the result's own, else of the predictions.
     """
 
     model: str
@@ -37,7 +37,7 @@ class Score:
     common: Estimate
     counter: Estimate
     drop: Estimate
-    balanced: bool
+    left_out: tuple[str, ...] = ()
     classes: tuple[tuple[str, Estimate, Estimate], ...] = ()
 
 
@@ -60,8 +60,8 @@ def _score(facts: Facts, result: Mapping[str, object]) -> Score:
         common=_estimate(result, "common"),
         counter=_estimate(result, "counter"),
         drop=_estimate(result, "drop"),
-        balanced=bool(result.get("balanced", True)),
-        classes=_per_class(result.get("per_class")) or from_predictions(facts, model),
+        left_out=_names(result.get("left_out")),
+        classes=_per_class(result.get("classes")) or from_predictions(facts, model),
     )
 
 
@@ -69,16 +69,29 @@ def _estimate(result: Mapping[str, object], key: str) -> Estimate:
     return estimate(result.get(key), result.get(f"{key}_ci"), n=result.get(f"n_{key}"))
 
 
-def _per_class(rows: object) -> tuple[tuple[str, Estimate, Estimate], ...]:
-    """Per-class accuracies of a result: objects with class, common and counter."""
-    if not isinstance(rows, list):
-        return ()
-    found = []
-    for row in rows:
-        if isinstance(row, Mapping) and "class" in row:
-            sides = (_estimate(row, "common"), _estimate(row, "counter"))
-            found.append((str(row["class"]), *sides))
-    return tuple(found)
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else ()
+
+
+def _per_class(cells: object) -> tuple[tuple[str, Estimate, Estimate], ...]:
+    """Per-class accuracies of a result: its cells of one class and group each."""
+    found: dict[tuple[str, str], Estimate] = {}
+    for cell in cells if isinstance(cells, list) else []:
+        if isinstance(cell, Mapping):
+            key = (str(cell.get("name")), str(cell.get("group")))
+            found[key] = estimate(cell.get("accuracy"), cell.get("ci"), n=cell.get("n"))
+    return _paired(found)
+
+
+def _paired(
+    cells: Mapping[tuple[str, str], Estimate],
+) -> tuple[tuple[str, Estimate, Estimate], ...]:
+    """Classes that have both groups, by name."""
+    return tuple(
+        (name, cells[name, "common"], cells[name, "counter"])
+        for name in sorted({name for name, _ in cells})
+        if (name, "common") in cells and (name, "counter") in cells
+    )
 
 
 def from_predictions(
@@ -96,17 +109,12 @@ def from_predictions(
         .group_by("class", "group")
         .agg(pl.len().alias("n"), pl.col("correct").sum().alias("k"))
     )
-    cells = {(r["class"], r["group"]): r for r in chosen.iter_rows(named=True)}
-    names = sorted({name for name, _ in cells})
-    return tuple(
-        (name, _wilson(cells[name, "common"]), _wilson(cells[name, "counter"]))
-        for name in names
-        if (name, "common") in cells and (name, "counter") in cells
+    return _paired(
+        {
+            (row["class"], row["group"]): proportion(row["k"], row["n"])
+            for row in chosen.iter_rows(named=True)
+        }
     )
-
-
-def _wilson(cell: Mapping[str, int]) -> Estimate:
-    return proportion(cell["k"], cell["n"])
 
 
 def proportion(k: int, n: int) -> Estimate:
