@@ -21,6 +21,7 @@ from curation.discovery.findings import (
     Photos,
     Plan,
     discover,
+    judge,
     votes,
 )
 from curation.discovery.kinship import selected_on
@@ -33,6 +34,7 @@ __all__ = [
     "Plan",
     "Rule",
     "discover",
+    "judge",
     "selected_on",
     "votes",
 ]

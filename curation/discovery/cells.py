@@ -156,8 +156,8 @@ def eligible(counts: ClassCounts, rule: Rule) -> Flags:
 def pick(counts: ClassCounts, rule: Rule) -> Pick:
     """Apply the rule to one class.
 
-    Highest accuracy is common, lowest is counter. Ties: the background with more
-    photos, then the name that sorts first; when all are equal, there is no drop.
+    Highest accuracy is common, lowest among the others is counter. Ties: the background
+    with more photos, then the name that sorts first.
 
     Args:
         counts: the class on all its backgrounds.
@@ -179,8 +179,8 @@ def pick(counts: ClassCounts, rule: Rule) -> Pick:
         )
         return Pick(able, -1, -1, float("nan"), kept=False, reason=reason)
     accuracy = counts.accuracy
-    common = int(np.argmax(np.where(able, accuracy, -np.inf)))
-    counter = int(np.argmin(np.where(able, accuracy, np.inf)))
+    first, second = highest_lowest(accuracy[None, :], able[None, :])
+    common, counter = int(first[0]), int(second[0])
     drop = 100.0 * float(accuracy[common] - accuracy[counter])
     kept = drop > rule.min_drop_points + TOLERANCE
     reason = (
@@ -188,6 +188,21 @@ def pick(counts: ClassCounts, rule: Rule) -> Pick:
         f"more than {rule.min_drop_points:g} are needed"
     )
     return Pick(able, common, counter, drop, kept=kept, reason=reason)
+
+
+def highest_lowest(accuracy: Reals, usable: Flags) -> tuple[Ints, Ints]:
+    """Background of highest accuracy, and of lowest among the others, row by row.
+
+    Args:
+        accuracy: (S, M), backgrounds in the order that breaks ties.
+        usable: (S, M) backgrounds to choose from.
+
+    Returns: two (S,) arrays of indices, without meaning where fewer than two can be
+        used.
+    """
+    common = np.where(usable, accuracy, -np.inf).argmax(axis=1)
+    others = usable & (np.arange(accuracy.shape[1]) != common[:, None])
+    return common, np.where(others, accuracy, np.inf).argmin(axis=1)
 
 
 def covariance(counts: ClassCounts) -> Reals:

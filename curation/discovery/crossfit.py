@@ -48,6 +48,7 @@ from curation.discovery.cells import (
     Reals,
     Rule,
     covariance,
+    highest_lowest,
 )
 from curation.discovery.halves import halves
 
@@ -120,8 +121,7 @@ def split(
     other = np.roll(photos, splits, axis=0)
     usable = (photos > 0) & (other > 0)
     accuracy = votes / np.maximum(photos * counts.voters, 1)
-    common = np.where(usable, accuracy, -np.inf).argmax(axis=1)
-    counter = np.where(usable, accuracy, np.inf).argmin(axis=1)
+    common, counter = highest_lowest(accuracy, usable)
     rows = np.arange(2 * splits)
     seen = 100.0 * (accuracy[rows, common] - accuracy[rows, counter])
     valid = usable.sum(axis=1) >= 2

@@ -1,5 +1,6 @@
 """Everything discovery says of a dataset: per background, per class, and as a whole."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
@@ -83,6 +84,8 @@ class ClassFinding:
         p_value: permutation test of the spread; NaN when fewer than two backgrounds are
             eligible.
         q_value: Benjamini-Hochberg over the classes tested.
+        splits: what every half picked; None when fewer than two backgrounds are
+            eligible. Their backgrounds count among the eligible ones.
     """
 
     counts: ClassCounts
@@ -91,6 +94,7 @@ class ClassFinding:
     cross: Estimate = UNDEFINED
     p_value: float = float("nan")
     q_value: float = float("nan")
+    splits: Splits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class Findings:
     """The dataset.
 
     Attributes:
-        classes: one finding per class, sorted by name.
+        classes: one finding per class; `discover` sorts them by name.
         naive: mean naive drop over kept classes.
         cross: cross-fitted drop; the classes are kept by the halves that pick.
     """
@@ -143,13 +147,18 @@ def discover(photos: Photos, rule: Rule, *, plan: Plan | None = None) -> Finding
     Raises:
         MetricError: photo_ids repeat, or votes are out of range.
     """
+    return judge(_by_class(photos), rule, plan=plan)
+
+
+def judge(
+    classes: Sequence[ClassCounts], rule: Rule, *, plan: Plan | None = None
+) -> Findings:
+    """Same as `discover`, of photos that are counted already; classes keep their order.
+
+    Names of classes must differ: they seed the random numbers.
+    """
     plan = plan or Plan()
-    found: list[ClassFinding] = []
-    splits: list[Splits] = []
-    for counts in _by_class(photos):
-        finding, halves = _one(counts, rule, plan)
-        found.append(finding)
-        splits.extend(halves)
+    found = [_one(counts, rule, plan) for counts in classes]
     q_values = benjamini_hochberg(np.array([f.p_value for f in found]))
     found = [
         replace(finding, q_value=float(q))
@@ -158,7 +167,7 @@ def discover(photos: Photos, rule: Rule, *, plan: Plan | None = None) -> Finding
     return Findings(
         tuple(found),
         naive=_naive_mean([f.naive for f in found if f.pick.kept], plan.level),
-        cross=dataset_drop(splits, level=plan.level),
+        cross=dataset_drop([f.splits for f in found if f.splits], level=plan.level),
     )
 
 
@@ -185,13 +194,11 @@ def _by_class(photos: Photos) -> list[ClassCounts]:
     ]
 
 
-def _one(
-    counts: ClassCounts, rule: Rule, plan: Plan
-) -> tuple[ClassFinding, list[Splits]]:
-    """One class's finding, without its q-value, and its halvings if it has any."""
+def _one(counts: ClassCounts, rule: Rule, plan: Plan) -> ClassFinding:
+    """One class's finding, its q-value apart."""
     picked = pick(counts, rule)
     if picked.common < 0:
-        return ClassFinding(counts, picked), []
+        return ClassFinding(counts, picked)
     able = counts.only(picked.eligible)
     halves = split(
         able,
@@ -204,14 +211,14 @@ def _one(
         permutations=plan.permutations,
         rng=stream(plan.seed, "permutation", counts.name),
     )
-    finding = ClassFinding(
+    return ClassFinding(
         counts,
         picked,
         naive=_naive(counts, picked, plan.level),
         cross=class_drop(halves, level=plan.level),
         p_value=p_value,
+        splits=halves,
     )
-    return finding, [halves]
 
 
 def _naive(counts: ClassCounts, picked: Pick, level: float) -> Estimate:
