@@ -8,7 +8,7 @@ from curation.pipeline import Route
 from curation.schemas import SCHEMAS
 
 _SHORTEST = 8
-_WIDE = ("embedding", "phash", "probabilities")
+_WIDE = ("embedding", "phash", "probabilities", "thumb")
 _TABLES = (
     "photos", "hashes", "flags", "duplicates", "proposals", "tasks", "label_events",
     "labels", "predictions", "groups",

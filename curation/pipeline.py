@@ -58,11 +58,8 @@ class Outcome:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Skip(Exception):  # noqa: N818 - not an error: a step that has nothing to do yet
-    """An action cannot run yet, and that is no fault; `why` tells the user."""
-
-    why: str
+class Skip(Exception):  # noqa: N818 - no error: a step that has nothing to do yet
+    """An action cannot run yet, and that is no fault; the text says why."""
 
 
 @dataclass(slots=True)
@@ -173,8 +170,8 @@ class Route:
                 with explained(self.shelf.folder):
                     computed = self._step(step)
             except Skip as skip:
-                self.notices.append(skip.why)
-                self.say(f"{step}: {skip.why}")
+                self.notices.append(str(skip))
+                self.say(f"{step}: {skip}")
                 outcomes.append(Outcome(step, 0, 0, 0, 0.0))
                 continue
             done = self.done(step)

@@ -28,6 +28,18 @@ ROOT = Path(__file__).parents[1]
 CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 MAY_SKIP = ("gpu", "network", "outside")
 LOOPBACK = ("127.", "::1", "localhost")
+TINY = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 64, "layers": 1, "width": 64, "patch_size": 16},
+    "text_cfg": {
+        "context_length": 32,
+        "vocab_size": 49408,
+        "width": 32,
+        "heads": 2,
+        "layers": 1,
+    },
+}
+"""Architecture of `tiny_clip`."""
 NOWHERE = "http://127.0.0.1:9"  # the discard port: refused at once
 
 
@@ -164,6 +176,23 @@ def _seeds() -> None:
 def counterset() -> Path:
     """The installed console script."""
     return Path(sys.executable).parent / "counterset"
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name of a small real image-text model with random weights."""
+    import open_clip
+    import torch
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny_clip")
+    network = open_clip.CLIP(**TINY)
+    preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": TINY, "preprocess_cfg": preprocess})
+    )
+    torch.save(network.state_dict(), folder / "open_clip_pytorch_model.bin")
+    return f"open_clip:local-dir:{Path(folder)}"
 
 
 @pytest.fixture(scope="session")
