@@ -96,7 +96,8 @@ class Scatter:
         taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in spots]
         placed = []
         for point, (x, y) in zip(whole, spots, strict=True):
-            label_x, label_y, anchor = self._label(point.label, x, y, taken)
+            spot = self._label(point.label, x, y, taken) if point.label else (0, 0, "")
+            label_x, label_y, anchor = spot
             placed.append(Placed(point, x, y, label_x, label_y, anchor))
         return placed
 

@@ -14,6 +14,9 @@ from curation.config import Dataset
 SIMULATED = re.compile(r"^(demo|sim)", re.IGNORECASE)
 """Pseudonyms of annotators that are programs begin like this."""
 
+_LITE0 = frozenset({"demo:clip", "demo:clip-balanced", "demo:lite0"})
+"""Demonstration models on one frozen backbone."""
+
 _TRAINED_ON = re.compile(r"[_-](e\d+|s\d+.*|ft.*|epoch.*)$")
 
 
@@ -120,16 +123,18 @@ def gather(
 
 
 def related(one: str, other: str) -> bool:
-    """Two models share an architecture or training data, so they err alike.
+    """Two models share an architecture, a backbone or training data: they err alike.
 
     Example:
         >>> related("open_clip:ViT-B-16/laion2b", "open_clip:ViT-B-16/openai")
         True
         >>> related("demo:clip-balanced", "demo:clip")
         True
-        >>> related("demo:lite0", "demo:clip")
-        False
+        >>> related("demo:lite0", "demo:clip"), related("demo:lite1", "demo:clip")
+        (True, False)
     """
+    if {one, other} <= _LITE0:
+        return True
     kind, _, name = one.partition(":")
     other_kind, _, other_name = other.partition(":")
     if kind != other_kind:
@@ -142,8 +147,7 @@ def _traits(name: str) -> set[str]:
     architecture, slash, data = name.partition("/")
     stem = architecture.removesuffix("-quickgelu").lower()
     if not slash:
-        # `clip-balanced` is a `clip`; `lite0` and `lite1` differ in size only
-        return {re.split(r"[-.]|\d", stem, maxsplit=1)[0]}
+        return {re.split(r"[-._]", stem, maxsplit=1)[0]}
     return {f"architecture {stem}", f"data {_TRAINED_ON.sub('', data.lower())}"}
 
 

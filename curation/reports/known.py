@@ -42,7 +42,9 @@ def check(
     """Whether discovery, models and screening did what the planted truth asks for.
 
     Args:
-        facts: what the report is about; its `truth` may lack any part.
+        facts: what the report is about; its `truth` may lack any part. `planted`:
+            background by class. `duplicates`, `wrong`, `blurred` and `corrupt`: lists
+            of files, as the source names them, or of objects with `file` or `photo_id`.
         drops: the evidence.
         scores: results of models.
         n_failed: files recorded as failed.

@@ -178,7 +178,7 @@ def render(content: Mapping[str, Any]) -> str:
 
 @cache
 def _environment() -> Environment:
-    """Templates, compiled once; all are HTML: names and authors are strangers' words."""
+    """Templates, compiled once; escaped, for names and authors are strangers' words."""
     environment = Environment(
         loader=PackageLoader("curation.reports", "templates"),
         autoescape=True,

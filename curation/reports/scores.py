@@ -9,6 +9,8 @@ from curation.reports.charts import Point
 from curation.reports.facts import Estimate, Facts, demonstration, estimate
 from evaluation.intervals import wilson
 
+NAMED = 7  # classes named in a scatter that has no room for all
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -140,8 +142,18 @@ def points(scores: list[Score]) -> list[Point]:
 
 
 def class_points(score: Score) -> list[Point]:
-    """One point per class of one model."""
+    """One point per class of one model; of many, the largest gaps are named."""
+    gaps = sorted(
+        score.classes, key=lambda c: -abs((c[1].value or 0) - (c[2].value or 0))
+    )
+    named = {name for name, _, _ in gaps[: NAMED if len(gaps) > 2 * NAMED else None]}
     return [
-        Point(label=name, across=common, up=counter, kind=score.standing, note=name)
+        Point(
+            label=name if name in named else "",
+            across=common,
+            up=counter,
+            kind=score.standing,
+            note=name,
+        )
         for name, common, counter in score.classes
     ]
