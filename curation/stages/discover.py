@@ -67,6 +67,7 @@ def settings(config: Dataset) -> Settings:
         splits=group.splits,
         permutations=group.permutations,
         seed=group.seed,
+        vote=group.vote,
     )
 
 
