@@ -6,6 +6,7 @@ unknown: a remark around a licence's name may take back what the name grants.
 """
 
 import re
+from functools import lru_cache
 
 PUBLIC_DOMAIN = "Public Domain"
 UNKNOWN = 7
@@ -48,6 +49,7 @@ _WORDS = (
 _NOISE = re.compile(r"\b(?:licen[cs]ed?(?: under)?|international|unported|generic)\b")
 
 
+@lru_cache(maxsize=4096)  # sources repeat a few spellings a million times
 def normalise(text: str | None) -> str | None:
     """The SPDX-like name of a licence given by name, abbreviation or address.
 
