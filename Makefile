@@ -32,6 +32,8 @@ docs: .venv/.ready-dev
 
 bench: .venv/.ready-dev
 	$(BIN)/python -m benchmarks.cli_start
+	$(BIN)/python -m benchmarks.demo
+	$(BIN)/python -m benchmarks.large_tables
 
 # The versions in .venv, written down after its tests passed.
 constraints: .venv/.ready-dev

@@ -178,6 +178,14 @@ def test_every_page_can_be_found_from_the_readme() -> None:
     assert {path for path in PAGES if path.parts[-2] != ROOT.name} <= seen
 
 
+def test_every_benchmark_is_listed() -> None:
+    listed = re.findall(
+        r"python -m benchmarks\.(\w+)", (ROOT / "benchmarks/README.md").read_text()
+    )
+    found = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"__init__"}
+    assert found <= set(listed)
+
+
 def test_ci_runs_the_readmes_test_command() -> None:
     commands = [words for page, words in LINES if page == "README.md"]
     assert ["make", "test"] in commands
