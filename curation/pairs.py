@@ -18,6 +18,7 @@ Codes = NDArray[np.uint64]
 _CHUNK = 1 << 16  # queries at a time: their temporaries stay in the cache
 _SCAN = 1 << 22  # query-code pairs compared at a time when scanning
 _WIDEST = 22  # bits of a band; its table has 2**bits places
+_MOST = 16  # bands
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,9 @@ def between(queries: Codes, codes: Codes, *, radius: int) -> Pairs:
     for code, query, width, threshold in zip(
         banded_codes, banded_queries, widths, thresholds, strict=True
     ):
-        found += _look_up(queries, query, codes, code, (width, threshold), radius)
+        if threshold >= 0:
+            band = width, threshold
+            found += _look_up(queries, query, codes, code, band, radius)
     return _tidy(found, len(codes))
 
 
@@ -83,9 +86,10 @@ def _plan(queries: int, codes: int, radius: int) -> tuple[list[int], list[int]]:
     """Widths and thresholds of the bands that cost least; no bands: compare all."""
     best = float(codes)
     plan: tuple[list[int], list[int]] = ([], [])
-    for bands in range(math.ceil(64 / _WIDEST), min(radius + 1, 64) + 1):
+    for bands in range(math.ceil(64 / _WIDEST), _MOST + 1):
         widths = [64 // bands + (band < 64 % bands) for band in range(bands)]
         spare, left = divmod(radius + 1, bands)
+        # -1 for a band that the pigeonhole does not need
         thresholds = [spare - 1 + (band < left) for band in range(bands)]
         # per query, in comparisons of two codes: look-ups, buckets, the table's share
         cost = sum(
@@ -93,6 +97,7 @@ def _plan(queries: int, codes: int, radius: int) -> tuple[list[int], list[int]]:
             * (1 + 2 * codes / 2**width)
             + 2**width / queries
             for width, threshold in zip(widths, thresholds, strict=True)
+            if threshold >= 0
         )
         if cost < best:
             best, plan = cost, (widths, thresholds)

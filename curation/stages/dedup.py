@@ -8,8 +8,8 @@ A pair is merged when
   confirms (cosine of `confirm_cosine` or more) and the thumbs do not contradict.
 
 Hashes are compared upright against all 8 mirrored and rotated variants, and against
-windows of the other photo, which finds crops of some 10 %; a crop needs the thumbs'
-agreement. Thumbs are what keeps two animals on one background apart: see
+windows of the other photo, which finds crops of some 10 %; a crop is never merged by
+its hash alone. Thumbs are what keeps two animals on one background apart: see
 `curation.likeness`. Photos with little contrast are not compared by hash.
 
 Photos are taken in the order of the keeper policy; each becomes a keeper and takes in
@@ -36,10 +36,10 @@ OUTPUT = "duplicates"
 INPUTS = ("photos", "candidates", "hashes", "embeddings")
 ROWS = "reduce"
 
-AGREE = 0.6
+AGREE = 0.55
 """Thumbs whose worst block differs by no more show the same picture."""
 
-CONTRADICT = 0.8
+CONTRADICT = 0.65
 """Thumbs whose worst block differs by more show different pictures."""
 
 CROP_RADIUS = 8
@@ -296,7 +296,7 @@ def _judge(
     near = (edges.distance <= cfg.auto_radius) & ~crop
     # not "worst <= CONTRADICT": thumbs without an opinion do not contradict
     open_ = ~((edges.worst > CONTRADICT) & np.isfinite(edges.worst))
-    confirmed = (cosine >= cfg.confirm_cosine) & ~crop
+    confirmed = cosine >= cfg.confirm_cosine
     same = (edges.worst <= AGREE) | ((near | confirmed) & open_)
     review = ~same & (near | (edges.worst <= CONTRADICT))
     return edges.where(same), edges.where(review)

@@ -79,7 +79,7 @@ def latest(events: Iterable[Event], *, exclude: Iterable[str] = ()) -> list[Even
             by_key.setdefault(key, []).append(event)
     found = []
     for _, answers in sorted(by_key.items()):
-        replaced = {event["supersedes"] for event in answers}
+        replaced = {event.get("supersedes") for event in answers}
         standing = [event for event in answers if event["event_id"] not in replaced]
         # events that supersede each other in a circle: time alone decides
         found.append(max(standing or answers, key=_when))
