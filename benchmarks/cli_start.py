@@ -13,13 +13,13 @@ import sys
 import time
 from pathlib import Path
 
-COMMAND = [str(Path(sys.executable).parent / "counterset"), "--help"]
+COUNTERSET = Path(sys.executable).parent / "counterset"
 
 
-def once() -> tuple[float, float]:
-    """Wall and CPU (user + system) seconds of one run."""
+def once(*words: str | Path) -> tuple[float, float]:
+    """Wall and CPU (user + system) seconds of one run of the command line."""
     before, start = os.times(), time.perf_counter()
-    subprocess.run(COMMAND, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([COUNTERSET, *words], check=True, stdout=subprocess.DEVNULL)
     wall, after = time.perf_counter() - start, os.times()
     cpu = (
         after.children_user
@@ -30,15 +30,18 @@ def once() -> tuple[float, float]:
     return wall, cpu
 
 
+def told(runs: int, *words: str | Path) -> str:
+    """Medians of several runs, in words."""
+    once(*words)
+    times = [once(*words) for _ in range(runs)]
+    wall, cpu = (statistics.median(one) for one in zip(*times, strict=True))
+    return f"{wall:.2f} s wall, {cpu:.2f} s CPU, medians of {runs}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=15)
-    runs = parser.parse_args().runs
-    once()
-    times = [once() for _ in range(runs)]
-    wall, cpu = (statistics.median(one) for one in zip(*times, strict=True))
-    print(f"counterset --help, median of {runs}: {wall:.3f} s wall, {cpu:.3f} s CPU")
-    print(f"fastest {min(times)[0]:.3f} s, slowest {max(times)[0]:.3f} s wall")
+    print(f"counterset --help: {told(parser.parse_args().runs, '--help')}")
 
 
 if __name__ == "__main__":

@@ -7,23 +7,19 @@ one part each, hashes in parts of 256 rows. Then runs the commands as a user doe
 """
 
 import argparse
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.cli_start import told
 from curation import engine, init
 from curation.config import load
 from curation.pipeline import Route
 from curation.schemas import schema
 from curation.shelf import Shelf
 
-COUNTERSET = Path(sys.executable).parent / "counterset"
 RUNS = 5
 BATCH = 10_000
 
@@ -70,16 +66,6 @@ def build(folder: Path, rows: int) -> Path:
     return config
 
 
-def timed(*words: str | Path) -> float:
-    """Median seconds of a command."""
-    times = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        subprocess.run([COUNTERSET, *words], check=True, stdout=subprocess.DEVNULL)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -89,10 +75,9 @@ def main() -> None:
         work = Path(place) / "work"
         parts = len(list(work.glob("tables/hash/*/*.parquet")))
         print(f"{rows:,} rows in candidates, photos and hashes ({parts:,} parts)")
-        looked = timed("status", "--work", work)
-        planned = timed("run", "--dry-run", "-c", config, "--work", work)
-        print(f"counterset status: {looked:.2f} s, median of {RUNS}")
-        print(f"counterset run --dry-run: {planned:.2f} s, median of {RUNS}")
+        print(f"counterset status: {told(RUNS, 'status', '--work', work)}")
+        plan = told(RUNS, "run", "--dry-run", "-c", config, "--work", work)
+        print(f"counterset run --dry-run: {plan}")
 
 
 if __name__ == "__main__":
