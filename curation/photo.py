@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from curation.errors import InputError
-from curation.pipeline import Route
+from curation.pipeline import Route, having
 from curation.schemas import SCHEMAS
 
 _SHORTEST = 8
@@ -101,9 +101,7 @@ def _holding(route: Route, name: str, photo_id: str) -> Iterable[dict[str, Any]]
     table = route.table(name)
     columns = [c for c in ("photo_id", "keeper") if c in SCHEMAS[name]]
     for column in columns:
-        values = table.column(column).to_pylist()
-        places = [place for place, value in enumerate(values) if value == photo_id]
-        yield from table.take(places).to_pylist()
+        yield from having(table, column, photo_id).to_pylist()
 
 
 def _narrow(row: dict[str, Any]) -> dict[str, Any]:

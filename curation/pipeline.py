@@ -133,7 +133,7 @@ class Route:
         """Photos whose pixels could be read; before hashing, all of them."""
         photos = self.table("photos")
         hashes = self.table("hashes")
-        return _only(photos, _having(hashes, "status", "ok").column("photo_id"))
+        return _only(photos, having(hashes, "status", "ok").column("photo_id"))
 
     def whole(self, name: str) -> pa.Table:
         """A table cut down to photos that decoded and were not taken down."""
@@ -142,7 +142,7 @@ class Route:
             return table
         table = _only(table, self._photos().column("photo_id"))
         if "status" in SCHEMAS[name] and "error" in SCHEMAS[name]:
-            table = _having(table, "status", "ok")
+            table = having(table, "status", "ok")
         return table
 
     @property
@@ -253,7 +253,7 @@ class Route:
             step, recipe, name=module.OUTPUT, columns=["photo_id", "status"]
         )
         rows = _only(rows, photos.column("photo_id"))
-        failed = _having(rows, "status", "failed").num_rows
+        failed = having(rows, "status", "failed").num_rows
         keys = "".join(sorted(rows.column("photo_id").to_pylist()))
         fingerprint = hashlib.sha256((recipe + keys).encode()).hexdigest()[:32]
         self.mark(step, rows.num_rows, fingerprint, failed=failed)
@@ -295,9 +295,11 @@ class Route:
     def status(self) -> list[dict[str, Any]]:
         """State and rows of every step, from done.json files alone."""
         lines: list[dict[str, Any]] = []
-        sound = True
+        states: dict[str, State] = {}
         for step in ORDER:
             done = self.done(step)
+            makers = [MAKER[name] for name in _module(step).INPUTS if name in MAKER]
+            sound = all(states[maker] == "done" for maker in makers)
             state: State
             if done and sound and dict(done.inputs) == self.inputs(step):
                 state = "done"
@@ -309,7 +311,7 @@ class Route:
                 state = "stale"
             else:
                 state = "missing"
-            sound = sound and state == "done"
+            states[step] = state
             rows = done.rows if done else 0
             lines.append({"stage": step, "state": state, "rows": rows})
         return lines
@@ -341,7 +343,7 @@ def _only(table: pa.Table, keys: pa.ChunkedArray) -> pa.Table:
     return table.filter(pc.is_in(table.column("photo_id"), value_set=keys))
 
 
-def _having(table: pa.Table, column: str, value: str) -> pa.Table:
+def having(table: pa.Table, column: str, value: str) -> pa.Table:
     """Rows with a value in a column; Arrow's `equal` would import pandas, 1.5 s."""
     return table.filter(pc.is_in(table.column(column), value_set=_strings([value])))
 

@@ -1,6 +1,7 @@
 """release: everything → release/, a folder that `datasets.load_dataset` opens."""
 
 import hashlib
+import json
 from typing import Any
 
 from curation.config import Dataset
@@ -17,24 +18,23 @@ INPUTS = (
 
 
 def settings(config: Dataset) -> dict[str, Any]:
-    """Everything the card states, and the text of its own."""
-    return {
-        "dataset": config.dataset.model_dump(mode="json"),
-        "classes": [spec.model_dump() for spec in config.classes],
-        "backgrounds": [spec.model_dump() for spec in config.backgrounds],
-        "release": config.release.model_dump(),
-        "text": _text(config),
-    }
+    """What card and provenance state, and the card's own text."""
+    made_by = config.model_dump(mode="json", exclude={"run", "evaluate", "report"})
+    return made_by | {"text": _text(config)}
 
 
 def intact(route: Route) -> bool:
-    """Whether the folder holds what was written, byte for byte."""
+    """Whether the folder holds what was written, made by the recipes of now."""
     from curation import release
 
+    folder = route.shelf.folder / "release"
     try:
-        return not release.verify(route.shelf.folder / "release")
-    except InputError:
+        if release.verify(folder):
+            return False
+        stated = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    except (InputError, OSError, ValueError):
         return False
+    return bool(stated["recipes"] == provenance(route)["recipes"])
 
 
 def run(route: Route) -> int:

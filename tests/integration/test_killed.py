@@ -1,4 +1,4 @@
-"""kill -9 at many random moments, then a run to the end: the same bytes, every answer."""
+"""kill -9 at many random moments, then a run to the end: the same bytes."""
 
 import os
 import random

@@ -44,6 +44,7 @@ def test_the_whole_route_then_nothing_then_only_what_changed(world):
     assert states["predict"] == "done"  # status looks at the last run's configuration
     plan = world.json("run", "--dry-run")["stages"]
     assert [s["stage"] for s in plan if s["run"]] == [
+        "tasks",  # which also asks for backgrounds short of photos
         "discover",
         "group",
         "release",

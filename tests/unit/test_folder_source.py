@@ -25,7 +25,7 @@ def listed(folder, **more):
 
 
 def test_sub_folders_are_classes_and_strange_names_survive(folder):
-    names = ["a b.jpg", "it's \"x\".jpg", "new\nline.jpg", "медведь.jpg", "熊.png"]
+    names = ["a b.jpg", 'it\'s "x".jpg', "new\nline.jpg", "медведь.jpg", "熊.png"]
     for name in names:
         (folder / "bear" / name).write_bytes(name.encode())
     found = listed(folder)
