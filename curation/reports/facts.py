@@ -10,14 +10,10 @@ import pyarrow as pa
 
 from curation import schemas
 from curation.config import Dataset
+from curation.discovery import selected_on
 
 SIMULATED = re.compile(r"^(demo|sim)", re.IGNORECASE)
 """Pseudonyms of annotators that are programs begin like this."""
-
-_LITE0 = frozenset({"demo:clip", "demo:clip-balanced", "demo:lite0"})
-"""Demonstration models on one frozen backbone."""
-
-_TRAINED_ON = re.compile(r"[_-](e\d+|s\d+.*|ft.*|epoch.*)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +85,13 @@ class Facts:
         """How a model stands to the discovery: discovery, sibling or independent."""
         if model in self.discovery:
             return "discovery"
-        if any(related(model, other) for other in self.discovery):
-            return "sibling"
-        return "independent"
+        weights = {
+            str(result["model"]): str(result["weights"])
+            for result in self.results
+            if result.get("weights")
+        }
+        close = selected_on(model, self.discovery, weights=weights)
+        return "sibling" if close else "independent"
 
 
 def gather(
@@ -120,35 +120,6 @@ def gather(
         truth=truth or {},
         provenance=provenance or {},
     )
-
-
-def related(one: str, other: str) -> bool:
-    """Two models share an architecture, a backbone or training data: they err alike.
-
-    Example:
-        >>> related("open_clip:ViT-B-16/laion2b", "open_clip:ViT-B-16/openai")
-        True
-        >>> related("demo:clip-balanced", "demo:clip")
-        True
-        >>> related("demo:lite0", "demo:clip"), related("demo:lite1", "demo:clip")
-        (True, False)
-    """
-    if {one, other} <= _LITE0:
-        return True
-    kind, _, name = one.partition(":")
-    other_kind, _, other_name = other.partition(":")
-    if kind != other_kind:
-        return False
-    return bool(_traits(name) & _traits(other_name))
-
-
-def _traits(name: str) -> set[str]:
-    """What a model's name says of its architecture and training data."""
-    architecture, slash, data = name.partition("/")
-    stem = architecture.removesuffix("-quickgelu").lower()
-    if not slash:
-        return {re.split(r"[-._]", stem, maxsplit=1)[0]}
-    return {f"architecture {stem}", f"data {_TRAINED_ON.sub('', data.lower())}"}
 
 
 def demonstration(model: str) -> bool:
