@@ -47,8 +47,8 @@ def page(results: "Results") -> str:
     sections = []
     for name in names:
         rows = [row for row in results.rows if row.dataset == name]
-        # grouped results first, the smallest drop on top
-        rows.sort(key=lambda row: (row.drop is None, row.drop or 0, -row.accuracy))
+        # a model that is wrong everywhere has no drop: order by what it gets right
+        rows.sort(key=lambda row: (-(row.counter or 0), -row.accuracy))
         lines = [Line(number, row) for number, row in enumerate(rows, start=1)]
         sections.append(_section(name, lines))
     environment = Environment(
@@ -89,25 +89,14 @@ def bounds(interval: tuple[float, float] | None) -> str:
 
 
 def _section(name: str, lines: Sequence[Line]) -> Section:
-    marks = [
-        Point(
-            number=line.number,
-            common=line.result.common,
-            counter=line.result.counter,
-            common_ci=line.result.common_ci,
-            counter_ci=line.result.counter_ci,
-            text=line.result.prompts is not None,
-            demonstration=line.demonstration,
-        )
-        for line in lines
-        if line.result.common is not None and line.result.counter is not None
-    ]
+    shown = [line for line in lines if line.result.drop is not None]
+    marks = [_point(line) for line in shown]
     figure = None
     if marks:
         described = "; ".join(
-            f"{mark.number}: {line.result.model}, common {points(mark.common)}, "
-            f"counter {points(mark.counter)}"
-            for line, mark in zip(lines, marks, strict=False)
+            f"{line.number}: {line.result.model}, common {points(line.result.common)}, "
+            f"counter {points(line.result.counter)}"
+            for line in shown
         )
         about = (
             f"Accuracy on the counter group against the common group of {name}, in "
@@ -115,3 +104,18 @@ def _section(name: str, lines: Sequence[Line]) -> Section:
         )
         figure = Markup(scatter(marks, about=about))  # noqa: S704 - made here
     return Section(name, lines, figure, grouped=bool(marks))
+
+
+def _point(line: Line) -> Point:
+    row = line.result
+    assert row.common is not None
+    assert row.counter is not None
+    return Point(
+        number=line.number,
+        common=row.common,
+        counter=row.counter,
+        common_ci=row.common_ci,
+        counter_ci=row.counter_ci,
+        text=row.prompts is not None,
+        demonstration=line.demonstration,
+    )

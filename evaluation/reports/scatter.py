@@ -112,6 +112,8 @@ def _draw(axes: Axes, mark: Point) -> None:
         color=colour,
         markerfacecolor="none" if mark.demonstration else colour,
         linestyle="none",
+        clip_on=False,
+        zorder=3,
     )
     axes.annotate(
         str(mark.number), (mark.common, mark.counter), color=_INK,
