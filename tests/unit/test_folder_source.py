@@ -37,9 +37,7 @@ def test_sub_folders_are_classes_and_strange_names_survive(folder):
 
 
 def test_a_name_that_is_not_utf8_can_be_read_back(folder):
-    raw = os.fsencode(folder / "bear") + b"/caf\xe9.jpg"
-    with open(raw, "wb") as file:
-        file.write(b"x")
+    (folder / "bear" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
     (candidate,) = listed(folder).values()
     candidate.key.encode("utf-8")
     assert read(candidate.url, spec(folder), 9) == b"x"
