@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-MOMENTS = int(os.environ.get("COUNTERSET_KILLS", "12"))
+MOMENTS = int(os.environ.get("COUNTERSET_KILLS", "6"))
 
 
 @pytest.mark.slow
@@ -39,7 +39,7 @@ def test_killed_at_any_moment_the_next_run_ends_in_the_same_bytes(world):
     chance = random.Random(0)
     killed, answers = 0, 0
     for moment in range(MOMENTS):
-        # three rounds from nothing, so that early steps are hit as often as late ones
+        # rounds from nothing, so that early steps are hit as often as late ones
         if moment % (MOMENTS // 3) == 0:
             shutil.rmtree(world.work, ignore_errors=True)
             answers = 0
