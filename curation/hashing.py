@@ -9,7 +9,6 @@ from the same DCT, cropped ones with hashes of windows of the photo.
 import hashlib
 
 import numpy as np
-import scipy.fftpack
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -46,8 +45,9 @@ def pack(bits: NDArray[np.bool_]) -> int:
 
 def low_frequencies(square: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Low 8 × 8 of the two-dimensional DCT-II of (32, 32) grey levels."""
-    pixels = square
-    dct = scipy.fftpack.dct(scipy.fftpack.dct(pixels, axis=0), axis=1)
+    from scipy import fftpack  # a second of start, and few commands hash
+
+    dct = fftpack.dct(fftpack.dct(square, axis=0), axis=1)
     return np.asarray(dct[:8, :8], dtype=np.float64)
 
 
