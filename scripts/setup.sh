@@ -36,9 +36,10 @@ fi
 export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-180}"
 
 # quotes keep ".[dev]" from being read as a file pattern
+# compiled once here: where bytecode is not written, each start would compile anew
 target=".${extra:+[$extra]}"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-if ! .venv/bin/uv pip install --python .venv/bin/python --constraint constraints.txt --editable "$target"; then
+if ! .venv/bin/uv pip install --compile-bytecode --python .venv/bin/python --constraint constraints.txt --editable "$target"; then
     echo "set-up: uv could not; trying pip, which is slower" >&2
     .venv/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable "$target"
 fi
