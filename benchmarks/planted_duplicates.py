@@ -1,11 +1,9 @@
 """Recall and precision of `dedup` on planted copies of the photos in a folder.
 
-    python benchmarks/planted_duplicates.py FOLDER [--seed 0]
+    python -m benchmarks.planted_duplicates FOLDER [--seed 0]
 
 Plants one copy of each kind per photo and runs the stages hash and dedup, each kind by
-itself, without embeddings. `wrong` counts merges of photos that are not copies. The
-last lines are pairs of composites, where there are cut-outs (`*.webp` with alpha) and
-backgrounds to make them from: another animal on the same scene must not be merged.
+itself, without embeddings. `wrong` counts merges of photos that are not copies.
 """
 
 import argparse

@@ -7,7 +7,6 @@ differs much somewhere, so the worst of 8 × 8 blocks decides, not the mean.
 """
 
 import numpy as np
-import scipy.fftpack
 from numpy.typing import NDArray
 
 from curation.hashing import SIDE
@@ -25,7 +24,7 @@ WINDOWS: tuple[Window, ...] = tuple(
 )
 """Windows of a photo, as crops cut them: side, left and top as fractions."""
 
-_SIDES = (0.84, 0.86, 0.88, 0.9, 0.92, 0.94, 0.96, 0.98, 1.0)
+_HOPELESS = 1.5  # above it a closer look is not worth its time
 _CELLS = 16  # thumbs are compared at 16 × 16 cells, in 8 × 8 blocks of 2 × 2
 _DARK, _LIGHT = 8.0, 247.0  # beyond, an edit of brightness may have clipped
 _CHUNK = 4096
@@ -40,7 +39,9 @@ def window_hashes(thumbs: Thumbs) -> NDArray[np.uint64]:
     Returns: (N, 13) pHashes. Within a few bits of hashing the crop itself, as the thumb
         has just the detail that the low frequencies need.
     """
-    basis = scipy.fftpack.dct(np.eye(SIDE), axis=0)[:8]
+    from scipy import fftpack  # a second of start, and few commands hash
+
+    basis = fftpack.dct(np.eye(SIDE), axis=0)[:8]
     down = [basis @ _interpolate(top, side) for side, _, top in WINDOWS]
     across = [basis @ _interpolate(left, side) for side, left, _ in WINDOWS]
     hashes = np.empty((len(thumbs), len(WINDOWS)), np.uint64)
@@ -61,20 +62,42 @@ def turn(thumbs: Thumbs, variant: int) -> Thumbs:
 
 
 def cropped(whole: Thumbs, part: Thumbs) -> Levels:
-    """Least `disagreement` of `part` with any window of `whole`, (P,).
+    """Least `disagreement` of `part` with a window of `whole`, (P,).
 
-    The windows of `WINDOWS` lie too far apart to compare cell by cell, so the place is
-    searched on a finer grid: sides of 0.84 to 1, places 0.02 apart.
+    The windows of `WINDOWS` lie too far apart to compare cell by cell. The best of them
+    says where to look closer: sides and places 0.02 apart. Where even the best is far
+    off, its disagreement stands.
     """
     target = cells(part)
-    best = np.full(len(part), np.inf)
-    for side in _SIDES:
-        places = np.linspace(0, 1 - side, round((1 - side) / 0.02) + 1)
-        for top in places:
-            for left in places:
-                shown = cells(whole, window=(side, float(left), float(top)))
-                best = np.minimum(best, disagreement(shown, target))
-    return best
+    rough = np.stack(
+        [disagreement(cells(whole, window=window), target) for window in WINDOWS]
+    )
+    best, nearest = rough.min(axis=0), rough.argmin(axis=0)
+    for place, window in enumerate(WINDOWS):
+        rows = np.flatnonzero((nearest == place) & (best <= _HOPELESS))
+        if len(rows):
+            near = whole[rows]
+            for closer in _around(window):
+                shown = cells(near, window=closer)
+                best[rows] = np.minimum(best[rows], disagreement(shown, target[rows]))
+    return np.asarray(best)
+
+
+def _around(window: Window) -> list[Window]:
+    """Windows that lie close to one and inside the photo."""
+    side, left, top = window
+    steps = 0.02 * np.arange(-3, 4)
+    return [
+        (side + wider, left + right, top + down)
+        for wider in steps.tolist()
+        for right in steps.tolist()
+        for down in steps.tolist()
+        # the middle moves by less than half the distance of windows
+        if abs(right + wider / 2) <= 0.035
+        and abs(down + wider / 2) <= 0.035
+        and -1e-9 <= left + right <= 1 - side - wider + 1e-9
+        and -1e-9 <= top + down <= 1 - side - wider + 1e-9
+    ]
 
 
 def cells(thumbs: Thumbs, *, window: Window = (1.0, 0.0, 0.0)) -> Levels:
@@ -102,12 +125,16 @@ def disagreement(a: Levels, b: Levels) -> Levels:
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = _standard(a, weight) - _standard(b, weight)
     squares = np.where(clear, gap, 0.0) ** 2
-    sums, counts = (
-        x.reshape(-1, 8, 2, 8, 2).sum(axis=(2, 4)) for x in (squares, weight)
-    )
+    sums, counts = _per_block(squares), _per_block(weight)
     worst = np.sqrt((sums / np.maximum(counts, 1)).max(axis=(1, 2)))
     enough = weight.mean(axis=(1, 2)) >= 0.25
     return np.where(enough & np.isfinite(worst), worst, np.inf)
+
+
+def _per_block(levels: Levels) -> Levels:
+    """Sums over 2 × 2 cells, (P, 8, 8)."""
+    pairs = levels[:, 0::2] + levels[:, 1::2]
+    return np.asarray(pairs[:, :, 0::2] + pairs[:, :, 1::2])
 
 
 def _standard(levels: Levels, weight: Levels) -> Levels:

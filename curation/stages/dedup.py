@@ -259,7 +259,7 @@ def _opinion(edges: Edges, thumbs: likeness.Thumbs) -> Edges:
     worst = np.full(len(edges.a), np.inf)
     for variant in np.unique(edges.variant).tolist():
         chosen = np.flatnonzero(edges.variant == variant)
-        for part in np.array_split(chosen, len(chosen) // 4096 + 1):
+        for part in np.array_split(chosen, len(chosen) // 512 + 1):
             a, b = thumbs[edges.a[part]], thumbs[edges.b[part]]
             if variant == _CROP:
                 worst[part] = likeness.cropped(a, b)
