@@ -66,13 +66,14 @@ def _measure(data: bytes, max_pixels: int) -> dict[str, object]:
     grey = image.convert("L")
     thumb = hashing.thumb(grey)
     levels = hashing.reduced(grey)
+    mean, deviation = hashing.level(levels)
     return {
         "pixels": hashing.pixels_sha256(image),
         "phash": hashing.dihedral(hashing.low_frequencies(thumb)),
         "dhash": hashing.dhash(grey),
         "thumb": thumb.tobytes(),
-        "texture": float(levels.std()),
+        "texture": deviation,
         "sharpness": hashing.sharpness(levels),
-        "brightness": float(levels.mean()) / 255,
+        "brightness": mean / 255,
         "noise": hashing.noise(grey),
     }

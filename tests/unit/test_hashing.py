@@ -172,3 +172,22 @@ def test_disagreement_is_symmetric_and_blind_to_brightness(
     )
     assert same[np.isfinite(same)].max() < 1e-6
     assert np.isinf(likeness.disagreement(np.zeros((1, 16, 16)), left[:1])).all()
+
+
+@given(
+    arrays.arrays(np.uint8, st.tuples(st.integers(3, 40), st.integers(3, 40))),
+)
+def test_measures_follow_their_definitions(pixels: np.ndarray) -> None:
+    """Counted in whole numbers, they equal the plain floating-point formulas."""
+    levels = pixels.astype(np.float64)
+    around = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:]
+    second = np.diff(np.diff(levels, 2, axis=0), 2, axis=1)
+    grey = Image.fromarray(pixels)
+
+    assert hashing.level(pixels) == pytest.approx((levels.mean(), levels.std()))
+    assert hashing.sharpness(pixels) == pytest.approx(
+        (around - 4 * levels[1:-1, 1:-1]).var()
+    )
+    assert hashing.noise(grey) == pytest.approx(
+        np.median(np.abs(second)) / (6 * 0.6745)
+    )
