@@ -5,7 +5,9 @@ pass the model once. A classifier's embedding is its logits, brought to unit len
 """
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,13 +73,16 @@ def run(inputs: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
     for batch in _batches(photos):
         pixels: list[NDArray[np.uint8]] = []
         good: list[dict[str, object]] = []
-        for photo_id, data in batch:
+        with ThreadPoolExecutor() as pool:
+            square = partial(_square, max_pixels=settings.max_pixels, spec=spec)
+            squares = list(pool.map(square, [data for _, data in batch]))
+        for (photo_id, _), found in zip(batch, squares, strict=True):
             row: dict[str, object] = {"photo_id": photo_id, "status": "ok"}
-            try:
-                pixels.append(_square(data, settings.max_pixels, spec))
+            if isinstance(found, DecodeError):
+                row |= {"status": "failed", "error": str(found)}
+            else:
+                pixels.append(found)
                 good.append(row)
-            except DecodeError as error:
-                row |= {"status": "failed", "error": str(error)}
             rows.append(row)
         for row, vector in zip(good, _embed(settings.model, pixels), strict=True):
             row["embedding"] = vector.tolist()
@@ -92,8 +97,14 @@ def _batches(photos: pa.Table) -> Iterator[list[tuple[str, bytes]]]:
         )
 
 
-def _square(data: bytes, max_pixels: int, spec: "PixelSpec") -> NDArray[np.uint8]:
-    return images.fit(images.decode(data, max_pixels=max_pixels), spec)
+def _square(
+    data: bytes, *, max_pixels: int, spec: "PixelSpec"
+) -> NDArray[np.uint8] | DecodeError:
+    """Pixels for the model, or why there are none."""
+    try:
+        return images.fit(images.decode(data, max_pixels=max_pixels), spec)
+    except DecodeError as error:
+        return error
 
 
 def _embed(model: str, pixels: list[NDArray[np.uint8]]) -> NDArray[np.float16]:

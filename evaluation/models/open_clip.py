@@ -9,12 +9,14 @@ without a word, so a tag and a model that disagree are an error here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from evaluation.errors import ConfigError, nearest
 from evaluation.models import ModelInfo, PixelSpec
+from evaluation.models._forward import forward
 from evaluation.models._weights import (
     cached,
     checkpoint,
@@ -52,13 +54,8 @@ class OpenClipModel:
 
     def images(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """(N, 3, size, size) uint8 to (N, D) float32 of unit length, on the CPU."""
-        import torch
-
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            values = pixels.to(self._mean.device).float().div_(255)
-            values = values.sub_(self._mean).div_(self._std)
-            features = self._network.encode_image(values, normalize=True)
-            return torch.Tensor(features.float().cpu())
+        tower = partial(self._network.encode_image, normalize=True)
+        return forward(tower, pixels, mean=self._mean, std=self._std)
 
     def texts(self, prompts: list[str]) -> "torch.Tensor":
         """(M, D) float32 of unit length, on the CPU."""

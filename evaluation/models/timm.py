@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from evaluation.errors import ConfigError, nearest
 from evaluation.models import ModelInfo, PixelSpec
+from evaluation.models._forward import forward
 from evaluation.models._weights import (
     cached,
     checkpoint,
@@ -47,12 +48,7 @@ class TimmModel:
 
     def images(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """(N, 3, size, size) uint8 to (N, 1000) float32 logits, on the CPU."""
-        import torch
-
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            values = pixels.to(self._mean.device).float().div_(255)
-            values = values.sub_(self._mean).div_(self._std)
-            return torch.Tensor(self._network(values).float().cpu())
+        return forward(self._network, pixels, mean=self._mean, std=self._std)
 
 
 def load(rest: str) -> TimmModel:
