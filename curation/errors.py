@@ -4,6 +4,7 @@ CounterSetError                     (evaluation.errors draws the whole tree)
 ├ ConfigError        exit 2
 ├ InputError         exit 3
 │ ├ DecodeError
+│ ├ FetchError                one photo cannot be had: becomes a row (curation.sources)
 │ └ WorkFolderError           the work folder is busy, read-only or full
 ├ RemoteError        exit 4
 └ TooManyFailedRows  exit 5

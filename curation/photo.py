@@ -33,8 +33,7 @@ def find(route: Route, key: str) -> str:
     found = {
         attempts[row["candidate_id"]]
         for row in route.table("candidates").to_pylist()
-        if key in (row["url"], row["source_url"], row["key"])
-        and row["candidate_id"] in attempts
+        if key in _names(row) and row["candidate_id"] in attempts
     }
     if len(found) == 1:
         return found.pop()
@@ -47,7 +46,13 @@ def find(route: Route, key: str) -> str:
 
 
 def show(route: Route, key: str) -> dict[str, Any]:
-    """Everything known of one photo: rows of every table that hold it."""
+    """Everything known of one photo: rows of every table that hold it.
+
+    Of a file that never became a photo: its record, and why.
+    """
+    refused = _refused(route, key)
+    if refused:
+        return refused
     photo_id = find(route, key)
     facts: dict[str, Any] = {"photo_id": photo_id}
     attempts = arrived(route)
@@ -72,7 +77,7 @@ def show(route: Route, key: str) -> dict[str, Any]:
 
 def text(facts: Mapping[str, Any]) -> str:
     """Facts for a person: one line per row, empty values left out."""
-    lines = [f"photo {facts['photo_id']}"]
+    lines = [f"photo {facts['photo_id'] or '(none: it was refused)'}"]
     for name, rows in facts.items():
         if name == "photo_id":
             continue
@@ -94,6 +99,26 @@ def arrived(route: Route) -> dict[str, str]:
         for row in route.shelf.read_log("fetches")
         if row["status"] == "ok"
     }
+
+
+def _names(record: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """What a record may be called by."""
+    return record["key"], record["url"], record["source_url"]
+
+
+def _refused(route: Route, key: str) -> dict[str, Any] | None:
+    """Record and failed attempts of a file that never became a photo."""
+    known = arrived(route)
+    records = [
+        row
+        for row in route.table("candidates").to_pylist()
+        if key in _names(row) and row["candidate_id"] not in known
+    ]
+    if not records:
+        return None
+    ids = {row["candidate_id"] for row in records}
+    tried = [r for r in route.shelf.read_log("fetches") if r["candidate_id"] in ids]
+    return {"photo_id": None, "candidates": records, "fetches": tried}
 
 
 def _holding(route: Route, name: str, photo_id: str) -> Iterable[dict[str, Any]]:

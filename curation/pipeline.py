@@ -273,8 +273,8 @@ class Route:
             return ""
         return (
             f"more than run.max_failed = {share:g} of the rows failed: "
-            f"{'; '.join(lines)}. What succeeded is kept; `counterset show` tells why "
-            "a photo failed, logs/fetches.jsonl why a file did"
+            f"{'; '.join(lines)}. What succeeded is kept; the report lists every "
+            "failure with its reason, `counterset show PATH` tells of one"
         )
 
     # looking ------------------------------------------------------------------------
