@@ -36,11 +36,13 @@ def run(route: Route) -> int:
 
     folder = route.shelf.folder / "report"
     shutil.rmtree(folder, ignore_errors=True)
-    attempts = route.table("fetches")
+    tables = {name: route.whole(name) for name in TABLES}
+    # with what failed: the page lists it
+    tables |= {name: route.table(name) for name in ("photos", "hashes", "fetches")}
     page = reports.build(
         folder,
         config=route.config,
-        tables={name: route.whole(name) for name in TABLES} | {"fetches": attempts},
+        tables=tables,
         results=evaluate.results(route),
         read=route.shelf.read_photo,
         truth=_truth(route.config),
