@@ -182,9 +182,15 @@ def _duplicates(facts: Facts) -> list[Check]:
     # of a planted pair either may be kept: the policy, not the planting, decides
     touched = {*merged.get_column("photo_id"), *merged.get_column("keeper")}
     share = proportion(sum(i in touched for i in ids), len(ids))
-    extra = merged.filter(
+    places = dict(
+        facts.frame("photos").select("photo_id", "observation_id").iter_rows()
+    )
+    others = merged.filter(
         ~pl.col("photo_id").is_in(ids), ~pl.col("keeper").is_in(ids)
-    ).height
+    ).select("photo_id", "keeper")
+    alike = [places.get(one) == places.get(other) for one, other in others.iter_rows()]
+    extra = alike.count(False)
+    near = alike.count(True)
     return [
         Check(
             f"{sum(i in touched for i in ids)} of {len(ids)} planted duplicates were "
@@ -192,7 +198,14 @@ def _duplicates(facts: Facts) -> list[Check]:
             f"{num(share.high, 0)}).",
             len(ids) == sum(i in touched for i in ids),
         ),
-        Check(f"{extra} merges join photos nothing was planted in.", extra == 0),
+        Check(
+            f"{extra} merges join different scenes nothing was planted in.",
+            extra == 0,
+            f"{near} more join composites of one animal on one background picture, "
+            "put in nearly the same place: near copies that nobody planned."
+            if near
+            else "",
+        ),
     ]
 
 
