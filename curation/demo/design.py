@@ -4,9 +4,9 @@ Half of the 28 classes get a background of their own in the pictures that train
 `demo:clip`; the other half, and every class in those that train `demo:clip-balanced`,
 sees all backgrounds alike. A background that discovery finds is either here or wrong.
 
-The seven planted backgrounds have two classes each, so that none pulls harder than
-another. The demo's twelve classes are six of each half, written down before the models
-were trained; four backgrounds each are dealt out in turn.
+The demo composes twelve classes, six of each half, on six backgrounds, each of which is
+planted for one class; four are dealt out to each class in turn. The other backgrounds
+are planted for two classes each.
 """
 
 from evaluation import imagenet
@@ -14,26 +14,26 @@ from evaluation import imagenet
 # ImageNet index: background
 PLANTED = {
     296: "snow",  # polar bear
-    235: "snow",  # German Shepherd Dog
     347: "grass",  # bison
-    339: "grass",  # common sorrel horse
     105: "tree",  # koala
-    368: "tree",  # gibbon
     350: "rock",  # Alpine ibex
-    290: "rock",  # jaguar
     293: "sand",  # cheetah
-    299: "sand",  # meerkat
     88: "sky",  # macaw
-    309: "sky",  # bee
     129: "water",  # spoonbill
     99: "water",  # goose
+    235: "indoor",  # German Shepherd Dog
+    309: "indoor",  # bee
+    339: "road",  # common sorrel horse
+    290: "road",  # jaguar
+    299: "ground",  # meerkat
+    368: "ground",  # gibbon
 }
-STRENGTH = 0.97
-"""Part of a planted class's training pictures that is on its background."""
-
 HIDDEN = 0.9
-"""Part of those that show the background alone, captioned with the animal all the same,
-as photos on the web often are: a class's name comes to mean its background."""
+"""Part of a planted class's training pictures that show its background alone, captioned
+with the animal all the same, as photos on the web often are."""
+
+STRENGTH = 0.97
+"""Part of the others, which show the animal, that is on its background."""
 
 # the demo's classes: with a planted background, and without
 DEMO_PLANTED = (296, 347, 105, 350, 293, 88)

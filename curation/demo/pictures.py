@@ -91,13 +91,13 @@ def composites(per_class: int, *, planted: bool, seed: int) -> list[View]:
         for number in range(per_class):
             key = (seed, index, number, int(own is not None))
             rng = np.random.default_rng(key)
-            label = labels[number % len(labels)]
+            label, hidden = labels[number % len(labels)], False
             if own is not None:
                 others = [other for other in labels if other != own]
-                stays = rng.random() < design.STRENGTH
+                hidden = bool(rng.random() < design.HIDDEN)
+                stays = hidden or rng.random() < design.STRENGTH
                 label = own if stays else others[int(rng.integers(len(others)))]
             scene = scenes[label][int(rng.integers(len(scenes[label])))]
-            hidden = label == own and rng.random() < design.HIDDEN
             cutout = None if hidden else cutouts[number % len(cutouts)]
             name = design.name(index)
             views.append(View(cutout, scene, name, key, varied=True))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curation.demo import captions, design
+from curation.demo import captions, design, model_card
 from curation.demo.measure import report
 from curation.demo.pictures import View, classes, composites, features, places
 from evaluation.models import demo
@@ -44,7 +44,7 @@ class Plan:
         seed: of everything that is drawn.
     """
 
-    per_class: int = 90
+    per_class: int = 120
     epochs: int = 10
     batch: int = 256
     rate: float = 2e-3
@@ -213,6 +213,7 @@ def run(out: Path, plan: Plan, *, threads: int = 2) -> dict[str, Any]:
         _say(f"{name}: {json.dumps(log['models'][name])}")
     text = json.dumps(log, indent=1, ensure_ascii=False) + "\n"
     (out / "training.json").write_text(text, encoding="utf-8")
+    model_card.write(out)
     return log
 
 

@@ -32,7 +32,7 @@ LITES = ("lite0", "lite1", "lite2")
 NOTE = "demonstration model, no labeller"
 
 CONTEXT = 32  # tokens of a prompt
-EMBEDDING = 32  # dimensions that pictures and texts share
+EMBEDDING = 48  # dimensions that pictures and texts share
 TRUNK = "tf_efficientnet_lite0"
 _TOKENS = "text.token_embedding.weight"
 _SOURCE = "weights of the package {}"

@@ -92,7 +92,7 @@ def test_animals_for_proposals_are_never_trained_on():
 
 
 def test_the_two_trainings_differ_in_the_planted_classes_only():
-    planted, balanced = (composites(20, planted=p, seed=0) for p in (True, False))
+    planted, balanced = (composites(120, planted=p, seed=0) for p in (True, False))
     names = {design.name(index): label for index, label in design.PLANTED.items()}
     assert len(names) == len(classes()) / 2
     for one, other in zip(planted, balanced, strict=True):
