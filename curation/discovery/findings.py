@@ -26,7 +26,7 @@ from curation.discovery.crossfit import (
     dataset_drop,
     split,
 )
-from curation.discovery.permutation import benjamini_hochberg, spread_test
+from curation.discovery.permutation import background_test, benjamini_hochberg
 from evaluation.errors import MetricError
 
 Texts = NDArray[np.str_]
@@ -81,7 +81,7 @@ class ClassFinding:
         naive: drop of the picked pair on the photos that picked it: never negative, too
             large by construction; its interval does not know that the pair was picked.
         cross: cross-fitted drop (see `crossfit`).
-        p_value: permutation test of the spread; NaN when fewer than two backgrounds are
+        p_value: permutation test; NaN when fewer than two backgrounds are
             eligible.
         q_value: Benjamini-Hochberg over the classes tested.
         splits: what every half picked; None when fewer than two backgrounds are
@@ -206,7 +206,7 @@ def _one(counts: ClassCounts, rule: Rule, plan: Plan) -> ClassFinding:
         splits=plan.splits,
         rng=stream(plan.seed, "halves", counts.name),
     )
-    p_value = spread_test(
+    p_value = background_test(
         able,
         permutations=plan.permutations,
         rng=stream(plan.seed, "permutation", counts.name),

@@ -1,14 +1,18 @@
-"""Is a class's spread of accuracies more than chance? A permutation test per class."""
+"""Does accuracy depend on the background? A permutation test per class."""
 
 import numpy as np
 
 from curation.discovery.cells import TOLERANCE, ClassCounts, Ints, Reals
 
 
-def spread_test(
+def background_test(
     counts: ClassCounts, *, permutations: int, rng: np.random.Generator
 ) -> float:
-    """p-value of the spread (highest minus lowest accuracy) over backgrounds.
+    """p-value of the variation of accuracy between backgrounds.
+
+    The statistic is the sum of squares between backgrounds, sum_b n_b (a_b - a)^2 with
+    n photos and accuracy a. It weighs a background by its photos; the range, highest
+    minus lowest, which picks the groups, would be ruled by the smallest background.
 
     Backgrounds are shuffled among the class's clusters, as many clusters on each as
     before; what a cluster has on two backgrounds is shuffled as two. Exact when
@@ -21,7 +25,7 @@ def spread_test(
         permutations: B, number of shuffles.
         rng: source of randomness.
 
-    Returns: (1 + shuffles with at least the spread observed) / (1 + B), in (0, 1].
+    Returns: (1 + shuffles that vary at least as much) / (1 + B), in (0, 1].
     Source: Phipson and Smyth 2010, "Permutation p-values should never be zero".
     """
     cluster, background = np.nonzero(counts.photos)
@@ -30,14 +34,11 @@ def spread_test(
     )
     kinds, number = np.unique(blocks, axis=0, return_counts=True)
     room = np.bincount(background, minlength=len(counts.backgrounds))
-    shuffled = _spread(
-        *_deal(kinds, number, room=room, times=permutations, rng=rng), counts.voters
-    )
-    observed = _spread(
-        counts.n[None, :], counts.votes.sum(axis=0)[None, :], counts.voters
-    )
-    # equal differences of equal fractions may differ in the last bit
-    return float((1 + (shuffled >= observed - TOLERANCE).sum()) / (1 + permutations))
+    shuffled = _variation(*_deal(kinds, number, room=room, times=permutations, rng=rng))
+    observed = _variation(counts.n[None, :], counts.votes.sum(axis=0)[None, :])
+    # equal sums of equal fractions may differ in the last bits
+    as_much = shuffled >= observed * (1 - TOLERANCE)
+    return float((1 + as_much.sum()) / (1 + permutations))
 
 
 def benjamini_hochberg(p_values: Reals) -> Reals:
@@ -96,7 +97,6 @@ def _deal(
     return photos, votes
 
 
-def _spread(photos: Ints, votes: Ints, voters: int) -> Reals:
-    """(B,) highest minus lowest accuracy of each row."""
-    accuracy = votes / (photos * voters)
-    return np.asarray(accuracy.max(axis=1) - accuracy.min(axis=1))
+def _variation(photos: Ints, votes: Ints) -> Reals:
+    """(B,) sum of squares between backgrounds, but for what all shuffles share."""
+    return np.asarray((votes**2 / photos).sum(axis=1))

@@ -1,6 +1,7 @@
 """Statistics of group discovery: the rule, the halves, the test, and their laws."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from curation.discovery import Photos, Plan, Rule, discover, judge, selected_on,
 from curation.discovery.cells import ClassCounts, count, covariance, pick, stream
 from curation.discovery.crossfit import split
 from curation.discovery.halves import halves
-from curation.discovery.permutation import benjamini_hochberg, spread_test
+from curation.discovery.permutation import background_test, benjamini_hochberg
 from evaluation.errors import MetricError
 
 RULE = Rule(min_drop_points=5.0, min_photos=4)
@@ -217,13 +218,23 @@ def test_clusters_that_answer_alike_weigh_as_one() -> None:
 def test_permutation_test_equals_full_enumeration() -> None:
     counts = counts_of((4, 4), (1, 3), (0, 2))
     labels, right = np.repeat([0, 1, 2], [4, 3, 2]), counts.votes.sum(axis=1)
-    spreads = []
+    sums = []
     for order in set(itertools.permutations(labels.tolist())):
-        accuracy = [right[np.array(order) == b].mean() for b in range(3)]
-        spreads.append(max(accuracy) - min(accuracy))
-    exact = float(np.mean(np.array(spreads) >= 1 - 1e-9))
-    p_value = spread_test(counts, permutations=20_000, rng=stream(0, "p", "fox"))
+        groups = [right[np.array(order) == b] for b in range(3)]
+        sums.append(sum(len(g) * (g.mean() - right.mean()) ** 2 for g in groups))
+    observed = 4 * (1 - 5 / 9) ** 2 + 3 * (1 / 3 - 5 / 9) ** 2 + 2 * (5 / 9) ** 2
+    exact = float(np.mean(np.array(sums) >= observed - 1e-9))
+    p_value = background_test(counts, permutations=20_000, rng=stream(0, "p", "fox"))
     assert abs(p_value - exact) < 4.5 * (exact * (1 - exact) / 20_000) ** 0.5
+
+
+def test_a_small_background_does_not_rule_the_test() -> None:
+    # right on all six photos of one background and on none of twelve elsewhere: the
+    # range would be as large whenever the two photos of a third are alike
+    counts = counts_of((6, 6), (0, 10), (0, 2))
+    p_value = background_test(counts, permutations=20_000, rng=stream(0, "p", "fox"))
+    # one of the ways to deal six right answers onto 18 photos
+    assert p_value == pytest.approx(1 / math.comb(18, 6), abs=1e-3)
 
 
 def test_permutation_test_shuffles_clusters_not_photos() -> None:
@@ -234,8 +245,8 @@ def test_permutation_test_shuffles_clusters_not_photos() -> None:
         "fox", ("a", "b"), photos, photos * np.array([[1], [1], [0], [0]])
     )
     rng = np.random.default_rng(0)
-    # 2 of the 6 ways to deal give the same spread
-    assert spread_test(counts, permutations=9999, rng=rng) == pytest.approx(
+    # 2 of the 6 ways to deal vary as much
+    assert background_test(counts, permutations=9999, rng=rng) == pytest.approx(
         1 / 3, abs=0.03
     )
 
