@@ -89,20 +89,17 @@ def _stale(route: Route) -> list[dict[str, str]]:
 
 
 def _release(route: Route) -> list[dict[str, str]]:
+    from curation import release
+
     folder = route.shelf.folder / "release"
-    sums = folder / "checksums.sha256"
     if not folder.exists():
         return []
-    if not sums.exists():
-        return [_fault("release incomplete", "release", "run again")]
-    faults = []
-    for line in sums.read_text(encoding="utf-8").splitlines():
-        digest, _, name = line.partition("  ")
-        file = folder / name
-        if not file.exists():
-            faults.append(_fault("release file missing", name, "run again"))
-        elif hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-            faults.append(_fault("release file changed", name, "run again"))
-    if faults:
+    try:
+        wrong = release.verify(folder)
+    except InputError as error:
+        return [_fault("release incomplete", str(error), "run again")]
+    if wrong:
         route.shelf.discard("release", route.recipe("release"))
-    return faults
+    return [
+        _fault("release file missing or changed", name, "run again") for name in wrong
+    ]

@@ -63,6 +63,9 @@ evaluation_cli.register(app)
 Config = Annotated[
     Path, typer.Option("-c", "--config", help="The dataset's configuration.")
 ]
+Known = Annotated[
+    Path | None, typer.Option("-c", "--config", help="Default: as last run.")
+]
 Work = Annotated[Path, typer.Option("--work", help="Work folder.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")]
@@ -112,7 +115,10 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run every step that has something to do."""
-    _route(config, work, until, engine, limit, jobs, dry_run, as_json, quiet)
+    _through(
+        config, work, until, engine=engine, limit=limit, jobs=jobs, dry_run=dry_run,
+        as_json=as_json, quiet=quiet,
+    )  # fmt: skip
 
 
 @app.command()
@@ -124,7 +130,7 @@ def collect(
     quiet: Quiet = False,
 ) -> None:
     """List what the sources have, opening no picture."""
-    _route(config, work, "collect", "local", limit, 0, False, as_json, quiet)
+    _through(config, work, "collect", limit=limit, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -136,7 +142,7 @@ def fetch(
     quiet: Quiet = False,
 ) -> None:
     """Fetch the photos that were never fetched."""
-    _route(config, work, "fetch", "local", limit, 0, False, as_json, quiet)
+    _through(config, work, "fetch", limit=limit, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -172,9 +178,7 @@ def release(
 
 @app.command()
 def status(
-    config: Annotated[
-        Path | None, typer.Option("-c", "--config", help="Default: as last run.")
-    ] = None,
+    config: Known = None,
     work: Work = WORK,
     as_json: Json = False,
 ) -> None:
@@ -191,9 +195,7 @@ def status(
 @app.command()
 def show(
     photo: Key,
-    config: Annotated[
-        Path | None, typer.Option("-c", "--config", help="Default: as last run.")
-    ] = None,
+    config: Known = None,
     work: Work = WORK,
     as_json: Json = False,
 ) -> None:
@@ -210,9 +212,7 @@ def show(
 
 @app.command()
 def check(
-    config: Annotated[
-        Path | None, typer.Option("-c", "--config", help="Default: as last run.")
-    ] = None,
+    config: Known = None,
     work: Work = WORK,
     as_json: Json = False,
 ) -> None:
@@ -238,9 +238,7 @@ def forget(
     only: Annotated[
         bool, typer.Option("--only", help="Leave its duplicates in place.")
     ] = False,
-    config: Annotated[
-        Path | None, typer.Option("-c", "--config", help="Default: as last run.")
-    ] = None,
+    config: Known = None,
     work: Work = WORK,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -281,9 +279,7 @@ def import_labels(
 @labels.command("export")
 def export_labels(
     file: Annotated[Path, typer.Argument(help="CSV or JSONL to write.")],
-    config: Annotated[
-        Path | None, typer.Option("-c", "--config", help="Default: as last run.")
-    ] = None,
+    config: Known = None,
     work: Work = WORK,
     as_json: Json = False,
 ) -> None:
@@ -297,9 +293,7 @@ def export_labels(
 
 @labels.command("agreement")
 def agreement(
-    config: Annotated[
-        Path | None, typer.Option("-c", "--config", help="Default: as last run.")
-    ] = None,
+    config: Known = None,
     work: Work = WORK,
     as_json: Json = False,
 ) -> None:
@@ -317,17 +311,19 @@ def agreement(
 # what the commands share ------------------------------------------------------------
 
 
-def _route(
+def _through(
     config: Path,
     work: Path,
     until: str,
-    engine: str,
-    limit: int,
-    jobs: int,
-    dry_run: bool,
+    *,
     as_json: bool,
     quiet: bool,
+    engine: str = "local",
+    limit: int = 0,
+    jobs: int = 0,
+    dry_run: bool = False,
 ) -> None:
+    """Run the route up to a step and print what came of it."""
     from curation.errors import ConfigError, TooManyFailedRows, nearest
     from curation.pipeline import ORDER, summary
 

@@ -154,7 +154,8 @@ def allowed(question: str, config: Dataset) -> list[str]:
     return [*(background.name for background in config.backgrounds), CANNOT_TELL]
 
 
-class _Faults(Exception):  # noqa: N818 - gathered, then told as one InputError
+class _Faults(Exception):
+    # gathered, then told as one InputError
     def __init__(self, faults: list[str]) -> None:
         super().__init__(faults)
         self.faults = faults

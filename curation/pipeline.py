@@ -58,7 +58,7 @@ class Outcome:
     seconds: float
 
 
-class Skip(Exception):  # noqa: N818 - no error: a step that has nothing to do yet
+class Skip(Exception):
     """An action cannot run yet, and that is no fault; the text says why."""
 
 

@@ -18,13 +18,18 @@ def provenance(route: Route) -> dict[str, Any]:
     config = route.config
     return {
         "versions": {name: _version(name) for name in _PACKAGES},
-        "recipes": {step: route.recipe(step) for step in _MADE_BEFORE_RELEASE},
+        "recipes": recipes(route),
         "models": {
             "proposals": identity(config.embed.model),
             "discovery": [identity(name) for name in config.group.reference],
         },
         "agreement": _agreement(route),
     }
+
+
+def recipes(route: Route) -> dict[str, str]:
+    """Recipe of every step whose outcome the release holds."""
+    return {step: route.recipe(step) for step in _MADE_BEFORE_RELEASE}
 
 
 def _agreement(route: Route) -> list[dict[str, Any]]:

@@ -138,7 +138,7 @@ def extract(
     return {plan.name: _collect(plan, photo_ids, unreadable, known) for plan in plans}
 
 
-class _WeightsChanged(Exception):  # noqa: N818
+class _WeightsChanged(Exception):
     """A tag's weights are not those that the store has features of."""
 
 

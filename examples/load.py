@@ -3,7 +3,6 @@
 python examples/load.py RELEASE   (a folder, or a dataset's name on the Hub)
 """
 
-# ruff: noqa: T201 (it prints)
 import sys
 from collections import Counter
 

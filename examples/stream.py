@@ -6,7 +6,6 @@ Read the stream to its end. With some versions of pyarrow, a process that exits 
 Parquet stream is half read is aborted, or never ends.
 """
 
-# ruff: noqa: T201 (it prints)
 import sys
 from collections import Counter
 

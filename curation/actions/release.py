@@ -7,7 +7,7 @@ from typing import Any
 from curation.config import Dataset
 from curation.errors import InputError
 from curation.pipeline import Route, Skip
-from curation.provenance import provenance
+from curation.provenance import provenance, recipes
 
 VERSION = 1
 OUTPUT: str | None = None
@@ -34,7 +34,7 @@ def intact(route: Route) -> bool:
         stated = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     except (InputError, OSError, ValueError):
         return False
-    return bool(stated["recipes"] == provenance(route)["recipes"])
+    return bool(stated["recipes"] == recipes(route))
 
 
 def run(route: Route) -> int:

@@ -117,8 +117,8 @@ def build(folder: Path, *, seed: int = 0) -> Truth:
 def _composites(seed: int) -> list[Draft]:
     return [
         composed(index, label, (seed, index, place, number), turn=number)
-        for index in (*design.DEMO_PLANTED, *design.DEMO_UNPLANTED)
-        for place, label in enumerate(design.demo_backgrounds(index))
+        for index, labels in design.DEMO.items()
+        for place, label in enumerate(labels)
         for number in range(PER_CELL)
     ]
 

@@ -6,9 +6,10 @@ Half of the 28 classes get a background of their own in the pictures that train
 `demo:clip`; the other half, and every class in those that train `demo:clip-balanced`,
 sees all backgrounds alike. A background that discovery finds is either here or wrong.
 
-The demo composes twelve classes, six of each half, on six backgrounds, each of which is
-planted for one class; four are dealt out to each class in turn. The other backgrounds
-are planted for two classes each.
+The demo composes twelve classes, six of each half, on four backgrounds each. A planted
+class gets its own and three that look unlike it, chosen by what `demo:clip` made of
+composites drawn with other seeds: rock beside sand, or sky beside snow, would be found
+only with far more background pictures than the three or four of a label that there are.
 """
 
 from evaluation import imagenet
@@ -37,29 +38,28 @@ with the animal all the same, as photos on the web often are."""
 STRENGTH = 0.97
 """Part of the others, which show the animal, that is on its background."""
 
-# the demo's classes: with a planted background, and without
-DEMO_PLANTED = (296, 347, 105, 350, 293, 88)
-DEMO_UNPLANTED = (388, 366, 8, 341, 383, 96)
-DEMO_BACKGROUNDS = ("snow", "grass", "tree", "rock", "sand", "sky")
-PER_CLASS = 4
-"""Backgrounds of a class in the demo."""
+# the demo's classes and the backgrounds they are composed on: planted ones, their own
+# background first, then classes that see all backgrounds alike
+DEMO_PLANTED = {
+    296: ("snow", "tree", "sand", "indoor"),
+    347: ("grass", "snow", "sky", "indoor"),
+    350: ("rock", "snow", "tree", "indoor"),
+    293: ("sand", "snow", "rock", "indoor"),
+    88: ("sky", "grass", "tree", "rock"),
+    309: ("indoor", "grass", "snow", "sky"),
+}
+DEMO_UNPLANTED = {
+    388: ("grass", "tree", "rock", "snow"),  # giant panda
+    366: ("tree", "grass", "rock", "sand"),  # gorilla
+    8: ("grass", "sand", "tree", "indoor"),  # hen
+    341: ("sand", "grass", "sky", "indoor"),  # pig
+    383: ("sand", "rock", "sky", "tree"),  # ring-tailed lemur
+    96: ("sky", "tree", "grass", "sand"),  # toucan
+}
+DEMO = DEMO_PLANTED | DEMO_UNPLANTED
+DEMO_BACKGROUNDS = ("snow", "grass", "tree", "rock", "sand", "sky", "indoor")
 
 
 def name(index: int) -> str:
     """OpenCLIP's name of an ImageNet class: what prompts and the dataset call it."""
     return imagenet.names()[index]
-
-
-def demo_backgrounds(index: int) -> tuple[str, ...]:
-    """The backgrounds a demo class is composed on, its own first where it has one.
-
-    Example:
-        >>> demo_backgrounds(293)
-        ('sand', 'sky', 'snow', 'grass')
-    """
-    if index in PLANTED:
-        first = DEMO_BACKGROUNDS.index(PLANTED[index])
-    else:
-        first = DEMO_UNPLANTED.index(index) % len(DEMO_BACKGROUNDS)
-    turn = DEMO_BACKGROUNDS[first:] + DEMO_BACKGROUNDS[:first]
-    return turn[:PER_CLASS]

@@ -25,7 +25,7 @@ RADIUS = (5.0, 8.0)
 
 HIDDEN = 0.75
 _PAGE = b"<!doctype html><title>404 Not Found</title><p>The photo is gone.</p>\n"
-_CLASSES = (*design.DEMO_PLANTED, *design.DEMO_UNPLANTED)
+_CLASSES = tuple(design.DEMO)
 
 
 def faulty(seed: int) -> list[Draft]:
@@ -52,7 +52,7 @@ def corrupt(seed: int) -> list[Draft]:
     found = []
     for number, kind in enumerate(("truncated", "truncated", "empty", "text", "page")):
         index = _CLASSES[number]
-        label = design.demo_backgrounds(index)[0]
+        label = design.DEMO[index][0]
         whole = composed(index, label, (seed, 40, number), turn=number)
         data = {
             "truncated": whole.data[: len(whole.data) // 2],
@@ -107,7 +107,7 @@ def _wrong(seed: int) -> list[Draft]:
     found = []
     for number, cutout in enumerate([*strange, *swapped]):
         index = _CLASSES[number]
-        label = design.demo_backgrounds(index)[number % design.PER_CLASS]
+        label = _background(index, number)
         made = scene(cutout, label, (seed, 10, number), turn=number)
         photo = draft(made, made.picture(), design.name(index))
         photo.planted, photo.criterion = "wrong", "label_noise"
@@ -116,6 +116,12 @@ def _wrong(seed: int) -> list[Draft]:
         photo.note = photo.note.replace(cutout.name, "an animal")
         found.append(photo)
     return found
+
+
+def _background(index: int, turn: int) -> str:
+    """One of a class's backgrounds, in turn."""
+    some = design.DEMO[index]
+    return some[turn % len(some)]
 
 
 def _called(made: Scene) -> str:
@@ -130,7 +136,7 @@ def _scenes(
     found = []
     for number in range(count):
         index = _CLASSES[(5 * number + part) % len(_CLASSES)]
-        label = design.demo_backgrounds(index)[number % design.PER_CLASS]
+        label = _background(index, number)
         key = (seed, part, number)
         made = scene(classes()[index][0], label, key, turn=number)
         rng = np.random.default_rng((*key, 1))

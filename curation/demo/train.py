@@ -156,7 +156,7 @@ def _loss(
     true: "torch.Tensor",
 ) -> "torch.Tensor":
     import torch
-    import torch.nn.functional as F  # noqa: N812
+    import torch.nn.functional as F
 
     images = F.normalize(network.visual.head(values), dim=-1)
     texts = F.normalize(network.text(tokens), dim=-1)

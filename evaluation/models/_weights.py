@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,16 @@ def checkpoint(text: str, *, model: str) -> Path:
 
 
 def file_identity(path: Path) -> str:
-    """`sha256:<hex>` of a file's bytes; reads at disk speed and needs no torch."""
+    """`sha256:<hex>` of a file's bytes; reads at disk speed and needs no torch.
+
+    Read once in a process, unless its size or time of change say that it is another.
+    """
+    now = path.stat()
+    return _hashed(path, now.st_size, now.st_mtime_ns)
+
+
+@cache
+def _hashed(path: Path, size: int, changed: int) -> str:
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 

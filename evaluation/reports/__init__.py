@@ -102,7 +102,7 @@ def _section(name: str, lines: Sequence[Line]) -> Section:
             f"Accuracy on the counter group against the common group of {name}, in "
             f"points, with the line of no drop. {described}."
         )
-        figure = Markup(scatter(marks, about=about))  # noqa: S704 - made here
+        figure = Markup(scatter(marks, about=about))
     return Section(name, lines, figure, grouped=bool(marks))
 
 

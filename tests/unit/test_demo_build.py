@@ -166,9 +166,9 @@ def test_photos_of_one_place_share_an_observation(small):
         if row["composed"] == "true" and row["observation_id"]:
             places.setdefault(row["observation_id"], set()).add(truth.backgrounds[file])
     assert all(len(labels_) == 1 for labels_ in places.values())
-    for index in (*design.DEMO_PLANTED, *design.DEMO_UNPLANTED):
+    for index, on in design.DEMO.items():
         cutout = build.classes()[index][0].stem
-        for label in design.demo_backgrounds(index):
+        for label in on:
             own = [
                 k
                 for k, v in places.items()

@@ -106,11 +106,11 @@ def test_the_two_trainings_differ_in_the_planted_classes_only():
 
 
 def test_demo_classes_and_backgrounds_are_as_many_as_told():
-    chosen = (*design.DEMO_PLANTED, *design.DEMO_UNPLANTED)
-    assert len(chosen) == len(set(chosen)) == 12
-    for index in chosen:
-        labels = design.demo_backgrounds(index)
-        assert len(set(labels)) == 4
+    assert len(design.DEMO) == 12
+    used = {label for labels in design.DEMO.values() for label in labels}
+    assert used == set(design.DEMO_BACKGROUNDS)
+    for index, labels in design.DEMO.items():
+        assert len(set(labels)) == len(labels) == 4
         assert (index in design.PLANTED) == (index in design.DEMO_PLANTED)
         if index in design.PLANTED:
             assert labels[0] == design.PLANTED[index]
