@@ -6,10 +6,19 @@ contradiction raises ConfigError: the key's path, what was found, what is allowe
 """
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from curation.errors import ConfigError, nearest
@@ -71,18 +80,100 @@ class Background(Section):
     ] = Field(description="one or more sentences; '{}' stands for the class")
 
 
-class FolderSource(Section):
-    """Photos in a folder: a sub-folder per class, or listed in a CSV file."""
+class SourceSpec(Section):
+    """A place photos come from: each module of `curation.sources` extends this.
 
-    kind: Literal["folder"] = Field(description="a folder on this machine")
-    path: Path = Field(description="folder, relative to dataset.toml")
-    csv: Path | None = Field(
-        None,
-        description="CSV in that folder: file, class and, where known, licence, "
-        "author, source_url, title, observation_id, composed, note",
+    Fields that are paths are taken from dataset.toml's folder.
+    """
+
+    kind: str = Field(description="which kind of source")
+
+    def located(self, base: Path) -> Self:
+        """The same with absolute paths."""
+        paths = {
+            name: (base / value).resolve()
+            for name, value in self
+            if isinstance(value, Path) and name in self.LOCATED
+        }
+        return self.model_copy(update=paths)
+
+    LOCATED: ClassVar[tuple[str, ...]] = ("path",)
+    """Fields that are paths from dataset.toml's folder."""
+
+
+class Collect(Section):
+    """Which of the records that sources know become candidates.
+
+    They hold for sources on the network; everything in a folder is a candidate.
+    """
+
+    per_class: Annotated[int, Field(ge=1)] = Field(
+        1000, description="photos wanted of a class, from each source"
     )
-    licence: str = Field("", description="licence of photos the CSV gives none for")
-    author: str = Field("", description="author of photos the CSV gives none for")
+    licences: list[str] = Field(
+        ["CC0-1.0", "Public Domain", "CC-BY", "CC-BY-SA", "CC-BY-NC"],
+        description="licences let in; a name without version stands for every version; "
+        "unknown or missing is never let in",
+    )
+    per_observation: Annotated[int, Field(ge=1)] = Field(
+        1, description="photos of one observation: they show one animal in one place"
+    )
+    per_observer: Annotated[int, Field(ge=0)] = Field(
+        50, description="photos of one observer in a class; 0: any number"
+    )
+    per_observer_day: Annotated[int, Field(ge=0)] = Field(
+        2, description="photos of one observer on one day in a class; 0: any number"
+    )
+    order: Literal["newest", "oldest", "random"] = Field(
+        "random", description="which records come first, where a source can tell"
+    )
+    seed: int = Field(0, description="of the random order")
+    coordinates: Literal["drop", "coarse"] = Field(
+        "drop",
+        description="where a photo was taken: left out, or rounded to 0.1 degree; "
+        "always left out where the source obscures it",
+    )
+
+
+class Host(Section):
+    """Limits of one host, in place of those that are built in."""
+
+    name: Name = Field(description="host name, such as api.inaturalist.org")
+    per_minute: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="requests a minute; absent: no limit"
+    )
+    per_day: Annotated[int, Field(gt=0)] | None = Field(
+        None, description="requests a day; absent: no limit"
+    )
+    bytes_per_hour: Annotated[int, Field(gt=0)] | None = Field(
+        None, description="bytes received an hour; absent: no limit"
+    )
+    bytes_per_day: Annotated[int, Field(gt=0)] | None = Field(
+        None, description="bytes received a day; absent: no limit"
+    )
+    private: bool = Field(
+        False, description="the host may have a private or loopback address (a mirror)"
+    )
+
+
+class Http(Section):
+    """How services are asked."""
+
+    contact: str = Field(
+        "",
+        description="e-mail address or web page where you can be reached, told to "
+        "every service; some demand it",
+    )
+    connections: Annotated[int, Field(ge=1, le=64)] = Field(
+        16, description="photos fetched at once"
+    )
+    attempts: Annotated[int, Field(ge=1, le=10)] = Field(
+        4, description="times a request is tried"
+    )
+    timeout: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="without a byte for so long, a request has failed, seconds"
+    )
+    hosts: list[Host] = Field([], description="limits of single hosts")
 
 
 class Fetch(Section):
@@ -245,7 +336,9 @@ class Dataset(Section):
     dataset: About
     classes: Annotated[list[ClassSpec], Field(min_length=1)]
     backgrounds: Annotated[list[Background], Field(min_length=2)]
-    sources: Annotated[list[FolderSource], Field(min_length=1)]
+    sources: Annotated[list[SerializeAsAny[SourceSpec]], Field(min_length=1)]
+    collect: Collect = Collect()
+    http: Http = Http()
     fetch: Fetch = Fetch()
     embed: Embed = Embed()
     dedup: Dedup = Dedup()
@@ -257,6 +350,14 @@ class Dataset(Section):
     release: Release = Release()
     report: Report = Report()
     run: Run = Run()
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _kinds(cls, listed: object) -> object:
+        """Tables become the models of their kinds."""
+        if not isinstance(listed, list):
+            return listed
+        return [_of_its_kind(t) if isinstance(t, dict) else t for t in listed]
 
     @model_validator(mode="after")
     def _no_contradictions(self) -> Self:
@@ -311,16 +412,16 @@ def load(path: Path) -> Dataset:
 
 def parse(content: dict[str, Any], *, base: Path, name: str) -> Dataset:
     """Validate what a dataset.toml holds; `name` is what errors call the file."""
+    content = dict(content)
+    lines = _read_sources(content)
     try:
         config = Dataset.model_validate(content)
     except ValidationError as error:
-        lines = [_explain(fault) for fault in error.errors(include_url=False)]
+        lines += [_explain(fault) for fault in error.errors(include_url=False)]
+    if lines:
         message = f"{name}:\n" + "\n".join(f"  {line}" for line in lines)
-        raise ConfigError(message) from error
-    sources = [
-        source.model_copy(update={"path": (base / source.path).resolve()})
-        for source in config.sources
-    ]
+        raise ConfigError(message)
+    sources = [source.located(base) for source in config.sources]
     about, report = config.dataset, config.report
     if about.card:
         about = about.model_copy(update={"card": (base / about.card).resolve()})
@@ -331,47 +432,79 @@ def parse(content: dict[str, Any], *, base: Path, name: str) -> Dataset:
     )
 
 
-def _explain(fault: ErrorDetails) -> str:
+def _read_sources(content: dict[str, Any]) -> list[str]:
+    """Put each source's own model in place of its table; returns the faults."""
+    from curation import sources
+
+    listed = content.get("sources")
+    lines: list[str] = []
+    if not isinstance(listed, list):
+        return lines
+    specs: list[Any] = []
+    for place, table in enumerate(listed):
+        kind = table.get("kind") if isinstance(table, dict) else None
+        if not isinstance(kind, str):
+            specs.append(table)
+            continue
+        try:
+            specs.append(_of_its_kind(table))
+        except ConfigError as error:
+            lines.append(f"sources[{place}].kind: {error}")
+        except ValidationError as error:
+            model = sources.source(kind).Spec
+            for fault in error.errors(include_url=False):
+                at = {**fault, "loc": ("sources", place, *fault["loc"])}
+                lines.append(_explain(cast("ErrorDetails", at), model))
+    # faults are told above; what is left must not be told a second time
+    content["sources"] = specs if not lines else [SourceSpec(kind="faulty")]
+    return lines
+
+
+def _of_its_kind(table: dict[str, Any]) -> SourceSpec:
+    from curation import sources
+
+    return sources.source(str(table.get("kind"))).Spec.model_validate(table)
+
+
+def _explain(fault: ErrorDetails, source: type[SourceSpec] = SourceSpec) -> str:
     """One line for one fault: path, what was found, what is allowed."""
     path = "".join(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]
     ).lstrip(".")
-    found = fault["input"]
+    found, model = fault["input"], _model(fault["loc"][:-1], source)
     if fault["type"] == "extra_forbidden":
-        known = _fields(fault["loc"][:-1])
-        return f"{path}: unknown key; {nearest(str(fault['loc'][-1]), known)}"
+        known = nearest(str(fault["loc"][-1]), model.model_fields)
+        return f"{path}: unknown key; {known}"
+    names = [part for part in fault["loc"] if isinstance(part, str)]
+    field = model.model_fields.get(names[-1]) if names else None
+    meaning = (field.description or "") if field else ""
     if fault["type"] == "missing":
-        return f"{path}: missing; {_meaning(fault['loc'])}"
+        return f"{path}: missing; {meaning}"
     if fault["type"] == "value_error":
         return fault["msg"].removeprefix("Value error, ")
     allowed = fault["msg"][0].lower() + fault["msg"][1:]
-    shown = f" ({_meaning(fault['loc'])})" if _meaning(fault["loc"]) else ""
-    return f"{path}: found {found!r}; {allowed}{shown}"
+    return f"{path}: found {found!r}; {allowed}{f' ({meaning})' if meaning else ''}"
 
 
-def _section(location: tuple[int | str, ...]) -> type[Section] | None:
-    """The model a location leads to."""
-    models: dict[str, type[Section]] = {
-        "dataset": About, "classes": ClassSpec, "backgrounds": Background,
-        "sources": FolderSource, "fetch": Fetch, "embed": Embed, "dedup": Dedup,
-        "propose": Propose, "tasks": Tasks, "resolve": Resolve, "group": Group,
-        "evaluate": Evaluate, "release": Release, "report": Report,
-        "run": Run,
-    }  # fmt: skip
-    names = [part for part in location if isinstance(part, str)]
-    return Dataset if not names else models.get(names[0])
+def _model(
+    location: tuple[int | str, ...], source: type[SourceSpec]
+) -> type[BaseModel]:
+    """The model whose field a location leads to."""
+    model: type[BaseModel] = Dataset
+    for part in location:
+        field = None if isinstance(part, int) else model.model_fields.get(part)
+        if field is None:
+            continue
+        inner = next(iter(sections(field.annotation)), None)
+        if inner is None:
+            break
+        model = source if inner is SourceSpec else inner
+    return model
 
 
-def _fields(location: tuple[int | str, ...]) -> list[str]:
-    model = _section(location)
-    return list(model.model_fields) if model else []
-
-
-def _meaning(location: tuple[int | str, ...]) -> str:
-    """Description of the field a location names."""
-    model = _section(location[:-1])
-    names = [part for part in location if isinstance(part, str)]
-    if len(names) > 1:
-        model = _section(tuple(names[:1]))
-    field = model.model_fields.get(names[-1]) if model and names else None
-    return (field.description or "") if field else ""
+def sections(annotation: object) -> Iterator[type[Section]]:
+    """The models in an annotation: `About`, `list[ClassSpec]`, `list[A | B]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in get_args(annotation):
+        yield from sections(part)

@@ -4,9 +4,11 @@ CounterSetError                     (evaluation.errors draws the whole tree)
 ├ ConfigError        exit 2
 ├ InputError         exit 3
 │ ├ DecodeError
-│ ├ FetchError                one photo cannot be had: becomes a row (curation.sources)
+│ ├ FetchError                one photo cannot be had: becomes a row
 │ └ WorkFolderError           the work folder is busy, read-only or full
 ├ RemoteError        exit 4
+│ └ SourceError               a service of photos failed: which URL, how, how often
+│   └ HostBlocked             it will not answer us for some time
 └ TooManyFailedRows  exit 5
 """
 
@@ -24,8 +26,11 @@ __all__ = [
     "ConfigError",
     "CounterSetError",
     "DecodeError",
+    "FetchError",
+    "HostBlocked",
     "InputError",
     "RemoteError",
+    "SourceError",
     "TooManyFailedRows",
     "WorkFolderError",
     "nearest",
@@ -34,3 +39,45 @@ __all__ = [
 
 class WorkFolderError(InputError):
     """The work folder is busy, read-only, full, or written by another version."""
+
+
+class FetchError(InputError):
+    """One photo cannot be had; `str(error)` is the reason kept in its row.
+
+    Attributes:
+        attempts: how often it was tried.
+        gone: the service says that it is not offered any more.
+    """
+
+    def __init__(self, message: str, *, attempts: int = 1, gone: bool = False) -> None:
+        super().__init__(message)
+        self.attempts, self.gone = attempts, gone
+
+
+class SourceError(RemoteError):
+    """A service of photos failed after retries.
+
+    Attributes:
+        url: what was asked, without tokens.
+        status: HTTP status of the last answer; None when there was none.
+        attempts: how often it was tried.
+    """
+
+    def __init__(
+        self, message: str, *, url: str, status: int | None = None, attempts: int = 1
+    ) -> None:
+        super().__init__(message)
+        self.url, self.status, self.attempts = url, status, attempts
+
+
+class HostBlocked(SourceError):
+    """A host will not answer us for some time: only this host is left alone.
+
+    Attributes:
+        host: its name.
+        until: when to ask again, seconds since 1970 (UTC).
+    """
+
+    def __init__(self, message: str, *, url: str, host: str, until: float) -> None:
+        super().__init__(message, url=url)
+        self.host, self.until = host, until

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from curation.config import Dataset, Section
+from curation.config import Dataset, Section, SourceSpec, sections
 from curation.errors import InputError, WorkFolderError
+from curation.sources import kinds, source
 
 NAME = "dataset.toml"
 _INTRODUCTION = """\
@@ -70,7 +71,9 @@ def text() -> str:
     """The file's content: every key of `curation.config.Dataset`, once explained."""
     blocks = [_comment(_INTRODUCTION)]
     for name, field in Dataset.model_fields.items():
-        models = list(_sections(field.annotation))
+        models = list(sections(field.annotation))
+        if models == [SourceSpec]:
+            models = [source(kind).Spec for kind in ("folder", *_others())]
         if get_origin(field.annotation) is list:
             for place, model in enumerate(models):
                 blocks += _entries(name, model, example=place == 0)
@@ -134,12 +137,9 @@ def _kinds(field: FieldInfo) -> set[Any]:
     return kinds
 
 
-def _sections(annotation: object) -> Iterator[type[Section]]:
-    """The models in an annotation: `About`, `list[ClassSpec]`, `list[A | B]`."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _sections(part)
+def _others() -> list[str]:
+    """Kinds of sources that the example does not use."""
+    return [kind for kind in kinds() if kind != "folder"]
 
 
 def _meaning(model: type[Section]) -> str:

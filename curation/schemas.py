@@ -46,14 +46,22 @@ SCHEMAS: dict[str, Table] = {
         "revision": Column(_text, "changes when the source's file changes"),
         "class": Column(_text, "class the source files it under"),
         "url": Column(_text, "where the bytes are: a URL, or a path in the source"),
+        "photo_key": Column(
+            _text, "names the photo in every source, such as inaturalist:92152429", True
+        ),
         "source_url": Column(_text, "page that shows the photo", null=True),
         "title": Column(_text, "title given by the source", null=True),
         "author": Column(_text, "who made it, as the source states it", null=True),
         "licence": Column(_text, "licence, SPDX-like, such as CC-BY-4.0", null=True),
         "licence_text": Column(_text, "licence as the source spells it", null=True),
+        "attribution": Column(_text, "credit line as the source asks for it", True),
         "observation_id": Column(
             _text, "photos that share it are not independent", null=True
         ),
+        "observer": Column(_text, "who saw it, by the source's id", null=True),
+        "observed_on": Column(_text, "day it was seen, YYYY-MM-DD", null=True),
+        "latitude": Column(_real, "rounded to 0.1 degree", null=True),
+        "longitude": Column(_real, "rounded to 0.1 degree", null=True),
         "composed": Column(_flag, "put together from several pictures, not taken"),
         "note": Column(_text, "remark of the source", null=True),
         "refused": Column(_text, "why it can never become a photo", null=True),

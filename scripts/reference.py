@@ -15,11 +15,10 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 # errors must be defined to be found
-import curation.errors
-import curation.sources  # noqa: F401
 from curation.cli import app
 from curation.config import Dataset
 from curation.schemas import SCHEMAS
+from curation.sources import kinds, source
 from evaluation.errors import CounterSetError
 
 PAGES = Path(__file__).parents[1] / "docs" / "reference"
@@ -86,12 +85,20 @@ def sections() -> Iterator[tuple[str, dict[str, Any]]]:
     """
     whole = Dataset.model_json_schema()
     for name, spec in whole["properties"].items():
+        if name == "sources":
+            for kind in kinds():
+                yield "[[sources]]", source(kind).Spec.model_json_schema()
+            continue
         many = spec.get("items", {})
         choices = many.get("oneOf", [many]) if many else [spec]
         for choice in choices:
             reference = choice.get("$ref") or choice["allOf"][0]["$ref"]
             section = whole["$defs"][reference.rpartition("/")[2]]
             yield (f"[[{name}]]" if many else f"[{name}]"), section
+            for key, inner in section["properties"].items():
+                if reference := inner.get("items", {}).get("$ref"):
+                    inner_name = reference.rpartition("/")[2]
+                    yield f"[[{name}.{key}]]", whole["$defs"][inner_name]
 
 
 def configuration() -> str:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from curation.config import Dataset
 from curation.pipeline import Route
 from curation.schemas import from_rows
-from curation.sources import Candidate, source
+from curation.sources import Candidate, Target, source
 from curation.takedowns import Takedowns
 
 VERSION = 1
@@ -36,8 +36,14 @@ def run(route: Route) -> int:
     rows: dict[str, dict[str, Any]] = {}
     seen: Counter[str] = Counter()
     taken = Takedowns(route.shelf)
+    targets = [
+        Target(spec.name, spec.label or spec.name) for spec in route.config.classes
+    ]
     for place, spec in enumerate(route.config.sources):
-        for candidate in source(spec.kind).candidates(spec, route.classes):
+        pages = source(spec.kind).pages(
+            spec, targets, settings=route.config.collect, cursor=None, door=None
+        )
+        for candidate in (one for page in pages for one in page.candidates):
             if taken.record(candidate.source, candidate.key):
                 continue
             seen[candidate.class_] += 1

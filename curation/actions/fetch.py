@@ -13,12 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation.config import Dataset, FolderSource
-from curation.errors import DecodeError
+from curation.config import Dataset, SourceSpec
+from curation.errors import DecodeError, FetchError
 from curation.licences import openness
 from curation.pipeline import Route
 from curation.schemas import from_rows
-from curation.sources import FetchError, source
+from curation.sources import source
 from curation.takedowns import Takedowns
 from evaluation.images import sniff
 
@@ -104,7 +104,7 @@ def _attempt(
     }
 
 
-def _spec(config: Dataset, candidate: Mapping[str, Any]) -> FolderSource:
+def _spec(config: Dataset, candidate: Mapping[str, Any]) -> SourceSpec:
     place: int = candidate["place"]
     return config.sources[place]
 

@@ -2,27 +2,54 @@
 
 A source module has
 
-    candidates(spec, classes) -> Iterator[Candidate]   # in a stable order
-    read(candidate_url, spec, limit) -> bytes          # at most `limit` bytes
+    class Spec(SourceSpec)     its keys in dataset.toml
+    REMOTE: bool               whether its photos come over the network
+    PER_CLASS: bool            whether each class is crawled on its own
+    pages(spec, targets, *, settings, cursor, door) -> Iterator[Page]
+    cost(spec, targets, *, settings) -> Cost                        where REMOTE
+    again(spec, keys, *, door) -> Iterator[Standing]                where REMOTE
+    read(url, spec, limit) -> bytes                                 where not REMOTE
 
-`candidates` names what there is without opening pictures; a record that can never
-become a photo is still a candidate, with `refused` saying why, so that nothing is
-dropped silently. `read` raises FetchError for one photo's trouble.
+`pages` names what there is without opening pictures; a record that can never become a
+photo is still a candidate, with `refused` saying why, so that nothing is dropped
+silently. Everything that goes over the network goes through the door
+(`curation.http`); photos of remote sources are fetched through it by their URL.
+
+Modules outside of this package join by an entry point in the group
+`counterset.sources`, whose name is the kind.
 """
 
 import hashlib
 import importlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol, cast
+import pkgutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
-from curation.config import FolderSource
-from curation.errors import InputError
+from curation.config import Collect, SourceSpec
+from curation.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from curation.http import Door
 
 
-class FetchError(InputError):
-    """One photo cannot be had; `str(error)` is the reason kept in its row."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A class of dataset.toml as sources look for it.
+
+    Attributes:
+        name: the class.
+        query: words to search for where there are no taxa.
+        scientific_name: taxon; "" where dataset.toml gives none.
+        taxa: the taxon's id by authority ("inaturalist", "gbif"), as pinned.
+    """
+
+    name: str
+    query: str
+    scientific_name: str = ""
+    taxa: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +64,18 @@ class Candidate:
     revision: str
     class_: str
     url: str
+    photo_key: str | None = None
     source_url: str | None = None
     title: str | None = None
     author: str | None = None
     licence: str | None = None
     licence_text: str | None = None
+    attribution: str | None = None
     observation_id: str | None = None
+    observer: str | None = None
+    observed_on: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
     composed: bool = False
     note: str | None = None
     refused: str | None = None
@@ -54,18 +87,115 @@ class Candidate:
         return hashlib.sha256(parts.encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a source answered at once.
+
+    Attributes:
+        candidates: its records, in the source's order; may be empty.
+        cursor: where to go on, given back to `pages` as it is; None when this page is
+            the last. It is kept together with the page, or neither is.
+    """
+
+    candidates: Sequence[Candidate]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a source will be asked, at most: an estimate that needs no network.
+
+    Attributes:
+        requests: by host, requests for records.
+        photos: photos that will be fetched.
+        photo_host: where from.
+        bytes: of all photos together.
+    """
+
+    requests: Mapping[str, int]
+    photos: int
+    photo_host: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a record stands now.
+
+    Attributes:
+        key: of the record.
+        state: "there", or "gone": the photo is not offered any more.
+        licence_text: as the source spells it now; None where it is gone or has none.
+    """
+
+    key: str
+    state: Literal["there", "gone"]
+    licence_text: str | None = None
+
+
 class Source(Protocol):
     """What a module in this folder provides."""
 
-    def candidates(
-        self, spec: FolderSource, classes: Sequence[str]
-    ) -> Iterator[Candidate]:
-        """Records of the source, in a stable order."""
+    Spec: type[SourceSpec]
+    REMOTE: bool
+    PER_CLASS: bool
 
-    def read(self, url: str, spec: FolderSource, limit: int) -> bytes:
-        """Bytes of one record's photo."""
+    def pages(
+        self,
+        spec: Any,  # noqa: ANN401 - each source has its own
+        targets: Sequence[Target],
+        *,
+        settings: Collect,
+        cursor: str | None,
+        door: "Door | None",
+    ) -> Iterator[Page]:
+        """Records of the source, from a cursor on, in a stable order."""
+
+    def cost(
+        self,
+        spec: Any,  # noqa: ANN401
+        targets: Sequence[Target],
+        *,
+        settings: Collect,
+    ) -> Cost:
+        """What asking for all targets will take; only where REMOTE."""
+
+    def again(
+        self,
+        spec: Any,  # noqa: ANN401
+        keys: Sequence[str],
+        *,
+        door: "Door",
+    ) -> Iterator[Standing]:
+        """How records stand now, in any order; only where REMOTE."""
+
+    def read(
+        self,
+        url: str,
+        spec: Any,  # noqa: ANN401
+        limit: int,
+    ) -> bytes:
+        """Bytes of one record's photo; only where not REMOTE."""
+
+
+def kinds() -> list[str]:
+    """Every kind of source there is, our own first."""
+    own = sorted(found.name for found in pkgutil.iter_modules(__path__))
+    others = {point.name for point in entry_points(group="counterset.sources")}
+    return own + sorted(others - set(own))
 
 
 def source(kind: str) -> Source:
-    """The module of a kind of source."""
-    return cast("Source", importlib.import_module(f"{__name__}.{kind}"))
+    """The module of a kind of source.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    own = {found.name for found in pkgutil.iter_modules(__path__)}
+    if kind in own:
+        return cast("Source", importlib.import_module(f"{__name__}.{kind}"))
+    for point in entry_points(group="counterset.sources"):
+        if point.name == kind:
+            return cast("Source", point.load())
+    message = f"no such kind of source: {kind!r}; {nearest(kind, kinds())}"
+    raise ConfigError(message)

@@ -10,18 +10,57 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from curation.config import FolderSource
-from curation.errors import InputError
+from pydantic import Field
+
+from curation.config import Collect, SourceSpec
+from curation.errors import FetchError, InputError
 from curation.licences import normalise
-from curation.sources import Candidate, FetchError
+from curation.sources import Candidate, Page, Target
+
+if TYPE_CHECKING:
+    from curation.http import Door
+
+REMOTE = False
+PER_CLASS = False
 
 _RAW = "percent:"
 _LINK = "symbolic link, not followed"
 
 
-def candidates(spec: FolderSource, classes: Sequence[str]) -> Iterator[Candidate]:
+class Spec(SourceSpec):
+    """Photos in a folder: a sub-folder per class, or listed in a CSV file."""
+
+    kind: Literal["folder"] = Field(description="a folder on this machine")
+    path: Path = Field(description="folder, relative to dataset.toml")
+    csv: Path | None = Field(
+        None,
+        description="CSV in that folder: file, class and, where known, licence, "
+        "author, source_url, title, observation_id, composed, note",
+    )
+    licence: str = Field("", description="licence of photos the CSV gives none for")
+    author: str = Field("", description="author of photos the CSV gives none for")
+
+
+def pages(
+    spec: Spec,
+    targets: Sequence[Target],
+    *,
+    settings: Collect,
+    cursor: str | None,
+    door: "Door | None",
+) -> Iterator[Page]:
+    """The whole folder as one page: it is read anew each time.
+
+    Raises:
+        InputError: see `candidates`.
+    """
+    yield Page(list(candidates(spec, [target.name for target in targets])), None)
+
+
+def candidates(spec: Spec, classes: Sequence[str]) -> Iterator[Candidate]:
     """Every file of the folder, or every row of its CSV.
 
     Raises:
@@ -36,7 +75,7 @@ def candidates(spec: FolderSource, classes: Sequence[str]) -> Iterator[Candidate
         yield _candidate(path, row, spec, known)
 
 
-def read(url: str, spec: FolderSource, limit: int) -> bytes:
+def read(url: str, spec: Spec, limit: int) -> bytes:
     """Bytes of one file, of at most `limit` bytes, following no link.
 
     Raises:
@@ -63,7 +102,7 @@ def read(url: str, spec: FolderSource, limit: int) -> bytes:
 
 
 def _candidate(
-    path: Path, row: Mapping[str, str], spec: FolderSource, known: set[str]
+    path: Path, row: Mapping[str, str], spec: Spec, known: set[str]
 ) -> Candidate:
     name = _encoded(path)
     class_ = row.get("class") or ""
@@ -111,7 +150,7 @@ def _walked(folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
         yield path, {"class": _encoded(path.parts[0]) if len(path.parts) > 1 else ""}
 
 
-def _listed(spec: FolderSource) -> Iterator[tuple[Path, dict[str, str]]]:
+def _listed(spec: Spec) -> Iterator[tuple[Path, dict[str, str]]]:
     """Rows of the CSV, in its order."""
     assert spec.csv is not None
     where = spec.path / spec.csv

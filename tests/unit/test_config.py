@@ -72,7 +72,7 @@ def test_source_paths_are_taken_from_the_files_folder():
         (lambda c: c.pop("sources"), ["sources: missing"]),
         (
             lambda c: c["sources"][0].update(kind="ftp"),
-            ["sources[0].kind", "'ftp'", "'folder'"],
+            ["sources[0].kind", "'ftp'", "folder"],
         ),
         (
             lambda c: c.update(dedup={"auto_radius": 9, "review_radius": 5}),

@@ -4,10 +4,8 @@ import os
 
 import pytest
 
-from curation.config import FolderSource
-from curation.errors import InputError
-from curation.sources import FetchError
-from curation.sources.folder import candidates, read
+from curation.errors import FetchError, InputError
+from curation.sources.folder import Spec, candidates, read
 
 
 @pytest.fixture
@@ -17,7 +15,7 @@ def folder(tmp_path):
 
 
 def spec(folder, **more):
-    return FolderSource(kind="folder", path=folder, **more)
+    return Spec(kind="folder", path=folder, **more)
 
 
 def listed(folder, **more):

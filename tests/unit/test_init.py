@@ -8,6 +8,7 @@ import pytest
 
 from curation import config, init
 from curation.errors import InputError, WorkFolderError
+from curation.sources import source
 
 
 def uncommented(content):
@@ -18,7 +19,10 @@ def uncommented(content):
 def sections():
     """Every section's name in the file, and its model."""
     for name, field in config.Dataset.model_fields.items():
-        for model in init._sections(field.annotation):
+        if name == "sources":
+            yield name, source("folder").Spec
+            continue
+        for model in config.sections(field.annotation):
             yield name, model
 
 
