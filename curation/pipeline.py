@@ -13,7 +13,7 @@ import importlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import ModuleType
 from typing import Any, Literal
@@ -123,6 +123,26 @@ class Route:
                 table = self.shelf.read_table(step, self.recipe(step), name=name)
             self._tables[name] = table
         return self._tables[name]
+
+    def batches(
+        self, name: str, columns: Sequence[str] | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """A table as its maker left it, bit by bit: for tables larger than memory.
+
+        Args:
+            name: a table, not a log.
+            columns: only these; all when None.
+
+        Yields: rows in the table's order, at most 65,536 at once; nothing when the
+            table is not there.
+
+        Raises:
+            InputError: a part cannot be read, or does not fit its schema.
+        """
+        step = MAKER[name]
+        yield from self.shelf.batches(
+            step, self.recipe(step), name=name, columns=columns
+        )
 
     def append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows to a log."""

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
@@ -33,6 +34,8 @@ from curation.errors import InputError, WorkFolderError
 from curation.schemas import conform, empty
 
 FORMAT = 1
+BATCH = 65_536
+"""Rows of a large table held in memory at once."""
 LOGS = ("fetches", "label_events", "takedowns")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SHUT = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
@@ -285,6 +288,38 @@ class Shelf:
             return pa.concat_tables(parts)
         table = empty(name)
         return table.select(list(columns)) if columns else table
+
+    def batches(
+        self,
+        stage: str,
+        recipe: str,
+        *,
+        name: str,
+        columns: Sequence[str] | None = None,
+    ) -> Iterator[pl.DataFrame]:
+        """Rows of a table part by part, at most `BATCH` at once.
+
+        Args:
+            stage: the stage that made it.
+            recipe: the recipe it was made by.
+            name: the table's name in `curation.schemas`.
+            columns: only these.
+
+        Raises:
+            InputError: a part cannot be read, or does not fit its schema.
+        """
+        for path in sorted(self.table_folder(stage, recipe).glob("*.parquet")):
+            try:
+                file = pq.ParquetFile(path)
+                for rows in file.iter_batches(
+                    BATCH, columns=list(columns) if columns else None, use_threads=False
+                ):
+                    table = pa.Table.from_batches([rows])
+                    data = table if columns else conform(table, name)
+                    yield pl.DataFrame(pl.from_arrow(data))
+            except (OSError, pa.ArrowInvalid) as error:
+                message = f"{path} cannot be read ({error}); delete it and run again"
+                raise InputError(message) from error
 
     def finish(self, stage: str, recipe: str, done: Done) -> None:
         """Mark a table as whole; written last."""
