@@ -79,7 +79,26 @@ SCHEMAS: dict[str, Table] = {
         "width": Column(_int, "pixels, upright", null=True),
         "height": Column(_int, "pixels, upright", null=True),
         "limits": Column(_text, "limits in force; under others it is tried again"),
+        "attempts": Column(
+            _int, "requests it took; 0: had already, under another record", True
+        ),
+        "again": Column(
+            _flag, "the service failed, not the photo: the next run tries it", True
+        ),
+        "photo_key": Column(_text, "names the photo in every source", null=True),
+        "licence": Column(_text, "licence when it was fetched, SPDX-like", null=True),
+        "licence_text": Column(
+            _text, "that licence as the source spelled it", null=True
+        ),
         "at": Column(_text, "when, ISO 8601 with zone"),
+    },
+    # append-only log; one row = what a source said of a record when asked once more
+    "rechecks": {
+        "candidate_id": Column(_text, "record that was asked about"),
+        "at": Column(_text, "when, ISO 8601 with zone"),
+        "state": Column(_text, "there, or gone (not offered any more)"),
+        "licence": Column(_text, "licence then, SPDX-like", null=True),
+        "licence_text": Column(_text, "licence as the source spelled it", null=True),
     },
     # append-only log; what is in it is never fetched again
     "takedowns": {

@@ -3,7 +3,7 @@
     shelf.json                    format version
     lock                          held while something writes
     blobs/ab/cd/<sha256>          photos as they were fetched
-    logs/<name>.jsonl             append-only: fetches, label_events, takedowns
+    logs/<name>.jsonl             append-only, see `LOGS`
     tables/<stage>/<recipe>/      one derived table: Parquet parts, then done.json
     features/                     what models made of photos
     release/ report/              what people look at; can always be made again
@@ -19,6 +19,7 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,7 +37,10 @@ from curation.schemas import conform, empty
 FORMAT = 1
 BATCH = 65_536
 """Rows of a large table held in memory at once."""
-LOGS = ("fetches", "label_events", "takedowns")
+LOGS = ("fetches", "label_events", "rechecks", "takedowns")
+PIECE = 1 << 24
+"""Bytes of a log that are read at once."""
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SHUT = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
@@ -127,6 +131,7 @@ class Shelf:
             _mend(self._log(name))
         for left in (
             *self.folder.glob("*.part"),
+            *self.folder.glob("blobs/*.part"),
             *self.folder.glob("tables/*/*/*.part"),
         ):
             left.unlink()
@@ -170,10 +175,21 @@ class Shelf:
         return self.folder / "blobs" / photo_id[:2] / photo_id[2:4] / photo_id
 
     def add_photo(self, photo_id: str, data: bytes) -> None:
-        """Keep a photo's bytes; the same bytes are kept once."""
+        """Keep a photo's bytes; the same bytes are kept once.
+
+        They are on disk when this returns. Safe to call from many threads at once, with
+        the same photo too.
+        """
         path = self.blob(photo_id)
-        if not path.exists():
-            self.put(path, data)
+        if path.exists():
+            return
+        part = self.folder / "blobs" / f"{photo_id}.{threading.get_ident()}.part"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
 
     def read_photo(self, photo_id: str) -> bytes:
         """A photo's bytes.
@@ -226,6 +242,24 @@ class Shelf:
                 message = f"{path}, line {number} is corrupt: {error}"
                 raise InputError(message) from error
         return rows
+
+    def log_pieces(self, name: str) -> Iterator[bytes]:
+        """Whole lines of a log, oldest first, some megabytes at once.
+
+        For logs that are too long to be read as rows. A torn last line is left out.
+        """
+        path = self._log(name)
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            rest = b""
+            while data := file.read(PIECE):
+                end = data.rfind(b"\n") + 1
+                if end:
+                    yield rest + data[:end]
+                    rest = data[end:]
+                else:
+                    rest += data
 
     def log_fingerprint(self, name: str) -> str:
         """Stands for a log's content: as nothing is changed in it, size and tail do."""
@@ -398,9 +432,17 @@ def _mend(path: Path) -> None:
     if not path.exists() or not path.stat().st_size:
         return
     with path.open("rb+") as file:
-        data = file.read()
-        if not data.endswith(b"\n"):
-            file.truncate(data.rfind(b"\n") + 1)
+        size = whole = file.seek(0, os.SEEK_END)
+        # backwards, a piece at a time: logs grow to hundreds of megabytes
+        while whole:
+            start = max(0, whole - PIECE)
+            file.seek(start)
+            end = file.read(whole - start).rfind(b"\n")
+            whole = start + end + 1
+            if end >= 0:
+                break
+        if whole < size:
+            file.truncate(whole)
             os.fsync(file.fileno())
 
 
