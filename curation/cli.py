@@ -260,6 +260,29 @@ def forget(
         typer.echo("now run `counterset run` to make every table and the release anew")
 
 
+@app.command()
+def recheck(
+    limit: Annotated[int, typer.Option(min=0, help="At most N records.")] = 0,
+    config: Known = None,
+    work: Work = WORK,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ask the sources again about photos in use: licences changed, photos gone."""
+    from curation import recheck as rechecking
+    from curation.errors import RemoteError
+
+    with logging(quiet) as say, looking(config, work, write=True) as route:
+        route.say = say
+        result, trouble = rechecking.recheck(route, limit=limit)
+    if as_json:
+        _json(result)
+    else:
+        typer.echo(rechecking.text(result))
+    if trouble:
+        raise RemoteError(trouble)
+
+
 @labels.command("import")
 def import_labels(
     file: Annotated[Path, typer.Argument(help="CSV or JSONL of answers.")],
@@ -353,7 +376,9 @@ def _through(
 @contextmanager
 def logging(quiet: bool) -> Iterator[Any]:
     """A function that says a line of progress on stderr."""
-    yield (lambda line: None) if quiet else (lambda line: typer.echo(line, err=True))
+    from curation.progress import Log
+
+    yield Log(quiet=quiet)
 
 
 @contextmanager
