@@ -180,7 +180,7 @@ class Source(Protocol):
 
 def kinds() -> list[str]:
     """Every kind of source there is, our own first."""
-    own = sorted(found.name for found in pkgutil.iter_modules(__path__))
+    own = sorted(_own())
     others = {point.name for point in entry_points(group="counterset.sources")}
     return own + sorted(others - set(own))
 
@@ -191,11 +191,16 @@ def source(kind: str) -> Source:
     Raises:
         ConfigError: there is no such kind.
     """
-    own = {found.name for found in pkgutil.iter_modules(__path__)}
-    if kind in own:
+    if kind in _own():
         return cast("Source", importlib.import_module(f"{__name__}.{kind}"))
     for point in entry_points(group="counterset.sources"):
         if point.name == kind:
             return cast("Source", point.load())
     message = f"no such kind of source: {kind!r}; {nearest(kind, kinds())}"
     raise ConfigError(message)
+
+
+def _own() -> set[str]:
+    """Modules of this folder; what they share begins with an underscore."""
+    names = {found.name for found in pkgutil.iter_modules(__path__)}
+    return {name for name in names if not name.startswith("_")}
