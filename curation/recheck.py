@@ -54,9 +54,9 @@ def recheck(
     trouble: list[str] = []
     asked = 0
     if rows and door is None:
-        from curation.fetching import door as opened
+        from curation.http.door import HttpDoor
 
-        with opened(route) as made:
+        with HttpDoor(route.config.http) as made:
             return recheck(route, limit=limit, door=made)
     for place in sorted({row["place"] for row in rows}):
         mine = [row for row in rows if row["place"] == place]

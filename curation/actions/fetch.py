@@ -3,29 +3,38 @@
 Every attempt is a row of the log `fetches`, so that a run killed at any moment fetches
 again only what was in flight. The table `photos` is drawn from that log: one row per
 distinct file, credited to the record with the most open licence.
+
+A photo that failed is tried again by the next run when the trouble was the service's
+and may pass, or when the limits are others; what is gone, refused or no picture is not.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pyarrow as pa
 
-from curation.config import Dataset, SourceSpec
-from curation.errors import DecodeError, FetchError
-from curation.licences import openness
+from curation import attempts
+from curation.config import Dataset
+from curation.credit import COLUMNS, photos
+from curation.errors import DecodeError, FetchError, HostBlocked, RemoteError
 from curation.pipeline import Route
-from curation.schemas import from_rows
+from curation.shelf import Done
 from curation.sources import source
 from curation.takedowns import Takedowns
 from evaluation.images import sniff
 
+if TYPE_CHECKING:
+    from curation.http import Door
+
 VERSION = 1
 OUTPUT = "photos"
 INPUTS = ("candidates", "fetches", "takedowns")
-_BATCH = 64
+
+_MANY = 4096
 
 
 def settings(config: Dataset) -> dict[str, Any]:
@@ -34,39 +43,68 @@ def settings(config: Dataset) -> dict[str, Any]:
 
 
 def intact(route: Route) -> bool:
-    """Whether every photo of the table still has its blob: `check` looks deeper."""
-    return True
+    """Whether nothing is to be tried again: `check` looks whether blobs are there."""
+    done = route.done("fetch")
+    if done is None or not done.failed:
+        return True
+    return not attempts.last(route.shelf)["again"].any()
 
 
 def run(route: Route) -> int:
-    """Fetch what was never tried; returns how many attempts were made."""
-    limits = _limits(route.config)
-    attempts = {
-        row["candidate_id"]: row
-        for row in route.shelf.read_log("fetches")
-        if row["limits"] == limits or row["status"] != "failed"
-    }
-    # `check` notes a photo as lost when its bytes are gone or changed
-    attempts = {key: row for key, row in attempts.items() if row["status"] != "lost"}
+    """Fetch what was never tried; returns how many attempts were made.
+
+    Raises:
+        RemoteError: hosts block us; everything else was fetched, and the table drawn.
+    """
     taken = Takedowns(route.shelf)
-    wanted = route.table("candidates").to_pylist()
-    todo = iter([row for row in wanted if row["candidate_id"] not in attempts])
-    tried = 0
-    while batch := list(islice(todo, _BATCH)):
-        rows = [_attempt(route, row, taken) | {"limits": limits} for row in batch]
-        route.shelf.append("fetches", rows)
-        attempts.update((row["candidate_id"], row) for row in rows)
-        tried += len(rows)
-        route.say(f"fetch: {tried} files looked at")
-    arrived = [
-        (row, attempts[row["candidate_id"]])
-        for row in wanted
-        if attempts[row["candidate_id"]]["status"] == "ok"
-        and attempts[row["candidate_id"]]["photo_id"] not in taken.photos
-    ]
-    refused = sum(attempts[row["candidate_id"]]["status"] != "ok" for row in wanted)
-    route.finish("fetch", _photos(arrived), refused)
+    tried, blocked = _fetch(route, taken)
+    table, failed = photos(
+        route.batches("candidates", COLUMNS), attempts.last(route.shelf), taken.photos
+    )
+    _finish(route, table, failed, whole=not blocked)
+    if blocked:
+        raise RemoteError(_told(blocked))
     return tried
+
+
+def _fetch(route: Route, taken: Takedowns) -> tuple[int, dict[str, HostBlocked]]:
+    """Try every record that is not settled; how many, and which hosts block us."""
+    from curation.fetching import fetch
+    from curation.http.door import HttpDoor
+    from curation.progress import progress
+
+    limits, log = _limits(route.config), attempts.last(route.shelf)
+    todo = attempts.todo(route.batches("candidates", attempts.COLUMNS), log, limits)
+    tried = todo.height
+    kinds = enumerate(spec.kind for spec in route.config.sources)
+    remote = {place for place, kind in kinds if source(kind).REMOTE}
+    blocked: dict[str, HostBlocked] = {}
+    _refuse(route, todo.filter(pl.col("refused").is_not_null()))
+    todo = todo.filter(pl.col("refused").is_null())
+    with HttpDoor(route.config.http) if remote else nullcontext() as door:
+        while todo.height:
+            found, todo = attempts.had(todo, log)
+            _had(route, found)
+            # one record of each photo; then the others know what came of it
+            key = pl.col("photo_key")
+            first = key.is_null() | key.is_first_distinct()
+            now, todo = todo.filter(first), todo.filter(~first)
+            lanes = attempts.lanes(now, remote)
+            for host in blocked.keys() & lanes.keys():
+                del lanes[host]
+            with progress(now.height, step="fetch", say=route.say) as seen:
+                blocked |= fetch(
+                    lanes,
+                    lambda row: _attempt(route, row, taken, door),
+                    threads=min(route.config.http.connections, max(now.height, 1)),
+                    keep=lambda rows: route.append("fetches", rows),
+                    progress=seen,
+                    single=frozenset(lane for lane in lanes if lane[:7] == "source "),
+                )
+            tried -= now.height - seen.done  # a blocked host's stay untried
+            if todo.height:
+                log = attempts.last(route.shelf)
+    return tried, blocked
 
 
 def _limits(config: Dataset) -> str:
@@ -74,23 +112,24 @@ def _limits(config: Dataset) -> str:
 
 
 def _attempt(
-    route: Route, candidate: Mapping[str, Any], taken: Takedowns
+    route: Route, record: Mapping[str, Any], taken: Takedowns, door: "Door | None"
 ) -> dict[str, Any]:
     """Fetch one photo; trouble becomes the row's reason."""
-    row = {
-        "candidate_id": candidate["candidate_id"],
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "status": "failed",
-    }
+    row = _row(route, record) | {"status": "failed", "attempts": 1}
+    spec, limits = route.config.sources[record["place"]], route.config.fetch
+    module = source(spec.kind)
     try:
-        if candidate["refused"]:
-            raise FetchError(candidate["refused"])
-        spec = _spec(route.config, candidate)
-        limits = route.config.fetch
-        data = source(spec.kind).read(candidate["url"], spec, limits.max_bytes)
+        if door is not None and module.REMOTE:
+            robots = getattr(module, "ROBOTS", False)
+            data = door.photo(record["url"], limit=limits.max_bytes, robots=robots)
+        else:
+            data = module.read(record["url"], spec, limits.max_bytes)
         header = sniff(data, max_pixels=limits.max_pixels)
-    except (FetchError, DecodeError) as error:
-        return row | {"error": str(error)}
+    except FetchError as error:
+        told = {"error": _masked(str(error)), "attempts": error.attempts}
+        return row | told | {"again": _passing(error)}
+    except DecodeError as error:
+        return row | {"error": _masked(str(error))}
     photo_id = hashlib.sha256(data).hexdigest()
     if photo_id not in taken.photos:
         route.shelf.add_photo(photo_id, data)
@@ -104,35 +143,84 @@ def _attempt(
     }
 
 
-def _spec(config: Dataset, candidate: Mapping[str, Any]) -> SourceSpec:
-    place: int = candidate["place"]
-    return config.sources[place]
+def _passing(error: FetchError) -> bool:
+    """Whether attempts ran out on trouble that may pass, as a service that fails."""
+    from curation.http.answers import Again
+
+    cause = error.__cause__
+    return cause is not None and isinstance(cause.__cause__, Again)
 
 
-def _photos(arrived: list[tuple[dict[str, Any], dict[str, Any]]]) -> pa.Table:
-    """One row per distinct file, sorted by photo_id."""
-    by_photo: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
-    for candidate, attempt in arrived:
-        by_photo.setdefault(attempt["photo_id"], []).append((candidate, attempt))
-    return from_rows(list(_rows(by_photo)), OUTPUT)
+def _row(route: Route, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What every row of the log states; the licence is that of now, for ever."""
+    kept = ("candidate_id", "photo_key", "licence", "licence_text")
+    return {name: record[name] for name in kept} | {
+        "limits": _limits(route.config),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
-def _rows(
-    by_photo: Mapping[str, list[tuple[dict[str, Any], dict[str, Any]]]],
-) -> Iterator[dict[str, Any]]:
-    for photo_id, pairs in sorted(by_photo.items()):
-        pairs.sort(key=lambda pair: (openness(pair[0]["licence"]), pair[0]["order"]))
-        credit, attempt = pairs[0]
-        yield {
-            "photo_id": photo_id,
-            "candidate_id": credit["candidate_id"],
-            "class": credit["class"],
-            "classes": sorted({candidate["class"] for candidate, _ in pairs}),
-            "observation_id": credit["observation_id"] or photo_id,
-            "composed": any(candidate["composed"] for candidate, _ in pairs),
-            "bytes": attempt["bytes"],
-            "format": attempt["format"],
-            "width": attempt["width"],
-            "height": attempt["height"],
-            "order": min(candidate["order"] for candidate, _ in pairs),
-        }
+def _refuse(route: Route, records: pl.DataFrame) -> None:
+    """Records that the source says can never become a photo."""
+    for part in records.iter_slices(_MANY):
+        route.append(
+            "fetches",
+            [
+                _row(route, _hex(record))
+                | {
+                    "status": "failed",
+                    "attempts": 0,
+                    "error": _masked(record["refused"]),
+                }
+                for record in part.iter_rows(named=True)
+            ],
+        )
+
+
+def _had(route: Route, records: pl.DataFrame) -> None:
+    """Records whose photo came with another record already."""
+    facts = ("photo_id", "bytes", "format", "width", "height")
+    for part in records.iter_slices(_MANY):
+        rows = [_hex(record) for record in part.iter_rows(named=True)]
+        route.append(
+            "fetches",
+            [
+                _row(route, record)
+                | {name: record[name] for name in facts}
+                | {"status": "ok", "attempts": 0}
+                for record in rows
+            ],
+        )
+
+
+def _hex(record: dict[str, Any]) -> dict[str, Any]:
+    """A record with its ids as text again."""
+    ids = {k: v.hex() for k, v in record.items() if isinstance(v, bytes)}
+    return record | ids
+
+
+def _masked(text: str) -> str:
+    from curation.http.urls import masked
+
+    return masked(text)
+
+
+def _finish(route: Route, table: pa.Table, failed: int, *, whole: bool) -> None:
+    """Keep the table; when photos wait for a host, the next run must look again."""
+    recipe = route.recipe("fetch")
+    fingerprint = route.shelf.write_table("fetch", recipe, table)
+    inputs = {name: found or "" for name, found in route.inputs("fetch").items()}
+    if not whole:
+        inputs["fetches"] = "unfinished"
+    route.shelf.finish(
+        "fetch", recipe, Done(inputs, table.num_rows, failed, fingerprint)
+    )
+
+
+def _told(blocked: Mapping[str, HostBlocked]) -> str:
+    hosts = {error.host: error for error in blocked.values()}
+    reasons = "; ".join(_masked(str(hosts[host])) for host in sorted(hosts))
+    return (
+        f"fetch: {reasons}. Photos of other hosts were fetched and everything is kept: "
+        "run the same command again after that"
+    )

@@ -1,0 +1,66 @@
+"""Photos and whom they are credited to: the table `photos`, drawn from what arrived."""
+
+from collections.abc import Collection, Iterable
+
+import polars as pl
+import pyarrow as pa
+
+from curation.attempts import compact
+from curation.licences import openness
+from curation.schemas import conform, from_rows
+
+COLUMNS = ("candidate_id", "class", "observation_id", "composed", "licence", "order")
+"""Columns of `candidates` that are needed."""
+
+
+def photos(
+    batches: Iterable[pl.DataFrame], log: pl.DataFrame, taken: Collection[str]
+) -> tuple[pa.Table, int]:
+    """One row per distinct file, sorted by photo_id.
+
+    A file that came with several records is credited to the one with the most open
+    licence, then to the earliest.
+
+    Args:
+        batches: rows of `candidates` with the columns `COLUMNS`.
+        log: the last attempt of each record, from `attempts.last`.
+        taken: photos that were taken down; they are left out.
+
+    Returns: the table `photos`, and how many records failed.
+    """
+    facts = ("candidate_id", "photo_id", "bytes", "format", "width", "height")
+    gone = pl.Series([bytes.fromhex(photo) for photo in taken], dtype=pl.Binary)
+    arrived = log.filter(
+        (pl.col("status") == "ok") & ~pl.col("photo_id").is_in(gone.implode())
+    ).select(facts)
+    refused = log.filter(pl.col("status") != "ok").select("candidate_id")
+    failed, parts = 0, []
+    for batch in batches:
+        records = compact(batch)
+        failed += records.join(refused, on="candidate_id", how="semi").height
+        parts.append(_ranked(records.join(arrived, on="candidate_id")))
+    rows = pl.concat(parts) if parts else pl.DataFrame()
+    if rows.is_empty():
+        return from_rows([], "photos"), failed
+    rows = rows.sort("photo_id", "openness", "order", "candidate_id")
+    first = ("candidate_id", "class", "observation_id", *facts[2:])
+    table = rows.group_by("photo_id", maintain_order=True).agg(
+        pl.col(first).first(),
+        pl.col("class").unique().sort().alias("classes"),
+        pl.col("composed").any(),
+        pl.col("order").min(),
+    )
+    table = table.with_columns(pl.col("photo_id", "candidate_id").bin.encode("hex"))
+    shared = pl.coalesce("observation_id", "photo_id")
+    table = table.with_columns(shared.alias("observation_id"))
+    return conform(table.to_arrow(), "photos"), failed
+
+
+def _ranked(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with the openness of their licence in its place."""
+    names = rows["licence"].unique()
+    ranks = pl.DataFrame(
+        {"licence": names, "openness": [openness(name) for name in names]},
+        schema={"licence": pl.String, "openness": pl.Int8},
+    )
+    return rows.join(ranks, on="licence", nulls_equal=True).drop("licence")
