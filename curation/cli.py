@@ -174,6 +174,7 @@ def release(
             count = releasing.export_folders(place, folders, index=index)
             result |= {"folders": str(folders), "files": count}
     _told(result, as_json)
+    route.settle()
 
 
 @app.command()
@@ -368,6 +369,7 @@ def _through(
         outcomes = route.run(until)
         result = summary(route, outcomes)
     _told(result, as_json)
+    route.settle()
     over = route.over_limit(outcomes)
     if over:
         raise TooManyFailedRows(over)

@@ -14,6 +14,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SerializeAsAny,
     ValidationError,
     field_validator,
@@ -350,6 +351,12 @@ class Dataset(Section):
     release: Release = Release()
     report: Report = Report()
     run: Run = Run()
+    _base: Path = PrivateAttr(Path())
+
+    @property
+    def base(self) -> Path:
+        """The folder of dataset.toml."""
+        return self._base
 
     @field_validator("sources", mode="before")
     @classmethod
@@ -427,9 +434,11 @@ def parse(content: dict[str, Any], *, base: Path, name: str) -> Dataset:
         about = about.model_copy(update={"card": (base / about.card).resolve()})
     if report.truth:
         report = report.model_copy(update={"truth": (base / report.truth).resolve()})
-    return config.model_copy(
+    config = config.model_copy(
         update={"sources": sources, "dataset": about, "report": report}
     )
+    config._base = base.resolve()
+    return config
 
 
 def _read_sources(content: dict[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from curation import engine
 from curation.config import Dataset
-from curation.errors import InputError
+from curation.errors import InputError, RemoteError
 from curation.schemas import SCHEMAS, from_rows
 from curation.shelf import LOGS, Done, Shelf, explained
 
@@ -35,6 +35,9 @@ ORDER = (
 """Every step, in the order they run."""
 
 ACTIONS = ("collect", "fetch", "predict", "release", "evaluate", "report")
+
+ASKING = ("collect", "fetch")
+"""Actions that keep what they have when a service fails; the route goes on with it."""
 
 State = Literal["done", "partial", "missing", "stale"]
 
@@ -72,6 +75,8 @@ class Route:
         jobs: processes and decoding threads; 0 means one per core.
         limit: at most so many candidates per class; 0 means all.
         say: called with a line of progress.
+        notices: what a person should know of a run.
+        troubles: services that failed while the others went on; see `settle`.
     """
 
     shelf: Shelf
@@ -80,6 +85,7 @@ class Route:
     limit: int = 0
     say: Callable[[str], None] = lambda line: None
     notices: list[str] = field(default_factory=list)
+    troubles: list[RemoteError] = field(default_factory=list)
     _tables: dict[str, pa.Table] = field(default_factory=dict)
     _recipes: dict[str, str] = field(default_factory=dict)
 
@@ -180,6 +186,9 @@ class Route:
     def run(self, until: str = ORDER[-1]) -> list[Outcome]:
         """Run every step up to `until` that has something to do.
 
+        A service that fails is noted in `troubles`, and the run goes on with what there
+        is: call `settle` when its outcome is told.
+
         Raises:
             CounterSetError: a step cannot go on; what was finished stays.
         """
@@ -194,6 +203,12 @@ class Route:
                 self.say(f"{step}: {skip}")
                 outcomes.append(Outcome(step, 0, 0, 0, 0.0))
                 continue
+            except RemoteError as error:
+                self.troubles.append(error)
+                if step not in ASKING or self.done(step) is None:
+                    self.settle()
+                self._tables.clear()
+                computed = 0
             done = self.done(step)
             assert done, f"step {step} left no done.json"
             seconds = round(time.perf_counter() - start, 3)
@@ -279,6 +294,17 @@ class Route:
         self.mark(step, rows.num_rows, fingerprint, failed=failed)
         return int(todo.num_rows)
 
+    def settle(self) -> None:
+        """Say which services failed, after all that could be done was done.
+
+        Raises:
+            RemoteError: some did; what was collected and fetched is kept.
+        """
+        told = list(dict.fromkeys(str(error) for error in self.troubles))
+        if told:
+            message = f"{'; '.join(told)}. Everything else is kept; run again to go on"
+            raise RemoteError(message)
+
     def over_limit(self, outcomes: list[Outcome]) -> str:
         """What to tell when more rows failed than allowed; empty when not."""
         share = self.config.run.max_failed
@@ -321,7 +347,9 @@ class Route:
             makers = [MAKER[name] for name in _module(step).INPUTS if name in MAKER]
             sound = all(states[maker] == "done" for maker in makers)
             state: State
-            if done and sound and dict(done.inputs) == self.inputs(step):
+            if done and self.shelf.remarked(step, self.recipe(step)).get("short"):
+                state = "partial"
+            elif done and sound and dict(done.inputs) == self.inputs(step):
                 state = "done"
             elif done:
                 state = "stale"

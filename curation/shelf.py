@@ -5,6 +5,7 @@
     blobs/ab/cd/<sha256>          photos as they were fetched
     logs/<name>.jsonl             append-only, see `LOGS`
     tables/<stage>/<recipe>/      one derived table: Parquet parts, then done.json
+    crawls/<crawl>/               what a source answered: Parquet parts with cursors
     features/                     what models made of photos
     release/ report/              what people look at; can always be made again
 
@@ -19,6 +20,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +43,7 @@ LOGS = ("fetches", "label_events", "rechecks", "takedowns")
 PIECE = 1 << 24
 """Bytes of a log that are read at once."""
 
+_DRAFT = "next"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SHUT = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
@@ -60,6 +63,15 @@ class Done:
     rows: int
     failed: int
     fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlPart:
+    """A file of a crawl: its pages from `first` to `last`."""
+
+    path: Path
+    first: int
+    last: int
 
 
 class Shelf:
@@ -133,6 +145,7 @@ class Shelf:
             *self.folder.glob("*.part"),
             *self.folder.glob("blobs/*.part"),
             *self.folder.glob("tables/*/*/*.part"),
+            *self.folder.glob("crawls/*/*.part"),
         ):
             left.unlink()
 
@@ -355,6 +368,49 @@ class Shelf:
                 message = f"{path} cannot be read ({error}); delete it and run again"
                 raise InputError(message) from error
 
+    def draft(self, stage: str, recipe: str, number: int, table: pa.Table) -> str:
+        """Write part `number` of a table that `replace` will put in place.
+
+        Parts are numbered from 0, and part 0 throws earlier drafts away. Returns what
+        stands for the part's content.
+        """
+        folder = self.table_folder(stage, recipe) / _DRAFT
+        if number == 0 and folder.exists():
+            shutil.rmtree(folder)
+        data = _parquet(table)
+        self.put(folder / f"{number:06d}.parquet", data)
+        return hashlib.sha256(data).hexdigest()
+
+    def replace(self, stage: str, recipe: str) -> None:
+        """Put drafted parts in place of a table's parts.
+
+        Killed in between, the table is not done: it never mixes old parts with new.
+        """
+        folder = self.table_folder(stage, recipe)
+        (folder / "done.json").unlink(missing_ok=True)
+        for path in folder.glob("*.parquet"):
+            path.unlink()
+        for path in sorted((folder / _DRAFT).glob("*.parquet")):
+            path.replace(folder / path.name)
+        self.scrap(stage, recipe)
+
+    def scrap(self, stage: str, recipe: str) -> None:
+        """Throw drafted parts away."""
+        shutil.rmtree(self.table_folder(stage, recipe) / _DRAFT, ignore_errors=True)
+
+    def remark(self, stage: str, recipe: str, content: Mapping[str, Any]) -> None:
+        """Keep a remark beside a table: what it was made of, beyond its inputs."""
+        self.put(self.table_folder(stage, recipe) / "remark.json", _json(content))
+
+    def remarked(self, stage: str, recipe: str) -> dict[str, Any]:
+        """The remark beside a table; empty when there is none."""
+        path = self.table_folder(stage, recipe) / "remark.json"
+        try:
+            content: dict[str, Any] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            return {}
+        return content
+
     def finish(self, stage: str, recipe: str, done: Done) -> None:
         """Mark a table as whole; written last."""
         content = {
@@ -386,6 +442,51 @@ class Shelf:
     def parts(self) -> list[Path]:
         """Every Parquet part of every table, sorted."""
         return sorted(self.folder.glob("tables/*/*/*.parquet"))
+
+    # crawls ------------------------------------------------------------------------
+
+    def crawl_parts(self, crawl: str | None = None) -> list[CrawlPart]:
+        """Parts of a crawl, or of all, in order; what a merged part covers is left out.
+
+        A crawl's parts follow each other without a gap: behind one there is nothing.
+        """
+        parts: list[CrawlPart] = []
+        for path in sorted(self.folder.glob(f"crawls/{crawl or '*'}/*-*.parquet")):
+            first, last = map(int, path.stem.split("-"))
+            part = CrawlPart(path, first, last)
+            before = parts[-1] if parts else None
+            if before is None or before.path.parent != path.parent:
+                if first == 0:
+                    parts.append(part)
+            elif first == before.first:  # names sort by length: this one covers more
+                parts[-1] = part
+            elif first == before.last + 1:
+                parts.append(part)
+        return parts
+
+    def put_crawl_part(
+        self, crawl: str, pages: tuple[int, int], table: pa.Table
+    ) -> CrawlPart:
+        """Keep the pages from the first to the last number as the last part.
+
+        Parts that it covers are deleted once it is there, parts behind it before.
+        Metadata of the table's schema are kept with it.
+        """
+        first, last = pages
+        path = self.folder / "crawls" / crawl / f"{first:08d}-{last:08d}.parquet"
+        others = [
+            (other, int(other.name.split("-")[0]))
+            for other in path.parent.glob("*-*.parquet")
+            if other != path
+        ]
+        for other, start in others:
+            if start > last:
+                other.unlink()
+        self.put(path, _parquet(table))
+        for other, start in others:
+            if first <= start <= last:
+                other.unlink()
+        return CrawlPart(path, first, last)
 
     # taking down -------------------------------------------------------------------
 
