@@ -7,6 +7,7 @@ unknown: a remark around a licence's name may take back what the name grants.
 
 import re
 from functools import lru_cache
+from typing import cast
 
 PUBLIC_DOMAIN = "Public Domain"
 UNKNOWN = 7
@@ -46,6 +47,7 @@ _WORDS = (
     ("free art licen[cs]e", "lal"),
     ("gnu free documentation licen[cs]e", "gfdl"),
 )
+_TWICE = re.compile(r"(?P<before>[^()]+)\((?P<within>[^()]+)\)(?P<after>[^()]*)")
 _NOISE = re.compile(r"\b(?:licen[cs]ed?(?: under)?|international|unported|generic)\b")
 
 
@@ -66,7 +68,21 @@ def normalise(text: str | None) -> str | None:
         >>> normalise("all rights reserved") is None
         True
     """
-    words = _words(text or "")
+    name = _read(text or "")
+    if name or not (twice := _TWICE.fullmatch((text or "").strip())):
+        return name
+    # "Creative Commons Attribution 4.0 International (CC BY 4.0)"
+    names = {_read(f"{twice['before']} {twice['after']}"), _read(twice["within"])}
+    if None in names:
+        return None
+    longest = max(cast("set[str]", names), key=len)
+    same = all(longest == name or longest.startswith(f"{name}-") for name in names)
+    return longest if same and len({openness(name) for name in names}) == 1 else None
+
+
+def _read(text: str) -> str | None:
+    """The name of a licence that is named once."""
+    words = _words(text)
     if not words:
         return None
     if _ZERO.fullmatch(words):
@@ -144,6 +160,8 @@ def _words(text: str) -> str:
         if path.startswith("mark/"):
             return "public domain mark"
         plain = path
+    # GBIF writes CC_BY_NC_4_0 where it names licences itself
+    plain = re.sub(r"_([1-4])_([05])$", r" \1.\2", plain)
     plain = re.sub(r"[\s/_+(),-]+", " ", plain)
     for long, short in _WORDS:
         plain = re.sub(rf"\b{long}\b", short, plain)
