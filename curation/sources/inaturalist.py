@@ -1,0 +1,466 @@
+"""Photos of iNaturalist's observations, through its API v1.
+
+One record is one photo of one observation. Its key is `<observation>/<photo>`, both by
+id: the API finds observations only, so both are needed to ask again, and a photo may
+belong to several observations. Its revision is the size that is fetched. Neither
+changes with the licence, which moves the file to another host.
+
+Pages follow the ids of observations. Newest and oldest go down or up from the end.
+Random cuts the range of ids into cells of equal width, wide enough for 32 to 64
+observations on average, and reads whole cells, in an order that the seed and the cell's
+number decide; observations of one page come in an order that the seed and their ids
+decide. That is a cluster sample without replacement: each observation is as likely as
+any other to come early, but those of a cell come together, and were uploaded at about
+the same time, often by the same people, which the caps per observer and day are for. A
+cell of more than 200 observations comes oldest first. What was there keeps its order
+when observations are added, until the taxon has so many more that cells get narrower.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from curation.config import Collect, SourceSpec
+from curation.errors import ConfigError, InputError, SourceError
+from curation.licences import normalise
+from curation.records import (
+    by_class,
+    coarse,
+    day,
+    host_of,
+    key_of,
+    licence_of,
+    listing,
+    mapping,
+    text,
+    web,
+    whole,
+)
+from curation.sources import Candidate, Cost, Page, Standing, Target
+
+if TYPE_CHECKING:
+    from curation.http import Door
+
+VERSION = 1
+REMOTE = True
+PER_CLASS = True
+TAXA = "inaturalist"
+
+PER_PAGE = 200
+AT_ONCE = 30
+"""Observations that can be asked for by their ids."""
+CELL = 64
+"""Observations that a cell of the random order holds, at most, on average."""
+CELLS = 1 << 16
+"""Cells of the random order, at most: those of a taxon of millions hold more."""
+
+# what a query calls licences; who uploads a photo cannot choose others, such as Public
+# Domain, so that leaving them out of a query loses nothing
+_CODES = {
+    "CC0": "cc0",
+    "CC-BY": "cc-by",
+    "CC-BY-SA": "cc-by-sa",
+    "CC-BY-NC": "cc-by-nc",
+    "CC-BY-NC-SA": "cc-by-nc-sa",
+    "CC-BY-ND": "cc-by-nd",
+    "CC-BY-NC-ND": "cc-by-nc-nd",
+}
+_PAGE = "https://www.inaturalist.org/photos"
+_VERSION = re.compile(r"-\d\.\d(-[A-Z]+)?$")
+# rough means of JPEGs at most 500, 1024 and 2048 pixels long
+_BYTES = {"medium": 60_000, "large": 250_000, "original": 1_500_000}
+_SIZED = re.compile(
+    r"(?P<folder>[^?#]+/)(?:square|thumb|small|medium|large|original)"
+    r"(?P<rest>(?:\.\w{1,5})?(?:\?[^#]*)?)"
+)
+
+
+class Spec(SourceSpec):
+    """Photos of observations on iNaturalist."""
+
+    kind: Literal["inaturalist"] = Field(description="iNaturalist, by its API v1")
+    api: str = Field("https://api.inaturalist.org/v1", description="where it is asked")
+    size: Literal["medium", "large", "original"] = Field(
+        "medium",
+        description="longer side of photos: 500, 1024 or 2048 pixels; medium is more "
+        "than models of 224 to 384 pixels see",
+    )
+    quality_grade: Annotated[
+        list[Literal["research", "needs_id", "casual"]], Field(min_length=1)
+    ] = Field(
+        ["research"],
+        description="research: wild, with date and place, and people agree on its name",
+    )
+    captive: bool = Field(
+        False, description="let in animals in captivity, whose grade is casual"
+    )
+    open_places_only: bool = Field(
+        False,
+        description="leave out observations whose place is obscured or private, for "
+        "their observer's or the animal's sake; such a place is never kept",
+    )
+    place_id: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="only from this place, by iNaturalist's number of it"
+    )
+    observed_from: date | None = Field(None, description="first day, YYYY-MM-DD")
+    observed_until: date | None = Field(None, description="last day, YYYY-MM-DD")
+
+    @model_validator(mode="after")
+    def _days_in_order(self) -> Self:
+        first, last = self.observed_from, self.observed_until
+        if first and last and first > last:
+            message = f"observed_from: {first} is after observed_until, {last}"
+            raise ValueError(message)
+        return self
+
+
+def pages(
+    spec: Spec,
+    targets: Sequence[Target],
+    *,
+    settings: Collect,
+    cursor: str | None,
+    door: "Door | None",
+) -> Iterator[Page]:
+    """Photos of each target's taxon, at most 200 observations a page.
+
+    Raises:
+        ConfigError: a target has no taxon.
+        InputError: the cursor cannot be read.
+        SourceError: the service failed, or answered what makes no sense.
+        HostBlocked: the service will not answer for some time.
+    """
+    assert door is not None
+
+    def crawl(target: Target, at: object) -> "_Walk":
+        question = _Question(spec, target, settings, door)
+        if settings.order == "random":
+            return question.shuffled(_place(at, ("first", "last", "bits", "turn")))
+        return question.straight(_place(at, ("after",)))
+
+    return by_class(targets, cursor, crawl=crawl)
+
+
+def cost(spec: Spec, targets: Sequence[Target], *, settings: Collect) -> Cost:
+    """Requests and bytes for all targets, each with as many photos as are wanted.
+
+    Sizes of photos are rough means. Caps leave records out, so that more are read; how
+    many more cannot be known before.
+    """
+    each = math.ceil(settings.per_class / PER_PAGE) + 1
+    if settings.order == "random":
+        each = math.ceil(settings.per_class / (CELL // 2)) + 2
+    photos = settings.per_class * len(targets)
+    return Cost(
+        requests={host_of(spec.api): each * len(targets)},
+        photos=photos,
+        photo_host="inaturalist-open-data.s3.amazonaws.com",
+        bytes=photos * _BYTES[spec.size],
+    )
+
+
+def again(spec: Spec, keys: Sequence[str], *, door: "Door") -> Iterator[Standing]:
+    """How records stand now, 30 observations a request.
+
+    A photo is gone when it or its observation is not there any more, is hidden, or has
+    a flag that is not resolved.
+
+    Raises:
+        SourceError: the service failed, or answered what makes no sense.
+        HostBlocked: the service will not answer for some time.
+    """
+    wanted: dict[str, list[str]] = {}
+    for key in keys:
+        wanted.setdefault(key.partition("/")[0], []).append(key)
+    ids = [id_ for id_ in wanted if whole(id_)]
+    url = f"{spec.api.rstrip('/')}/observations"
+    for start in range(0, len(ids), AT_ONCE):
+        some = ids[start : start + AT_ONCE]
+        params: dict[str, str | int] = {"id": ",".join(some), "per_page": PER_PAGE}
+        there: dict[str, str | None] = {}
+        for seen in _results(door.json(url, params=params), url)[0]:
+            there |= _offered(seen)
+        for key in (key for id_ in some for key in wanted.pop(id_)):
+            state: Literal["there", "gone"] = "there" if key in there else "gone"
+            yield Standing(key, state, there.get(key))
+    yield from (Standing(key, "gone") for rest in wanted.values() for key in rest)
+
+
+_Place = Mapping[str, int]
+_Walk = Iterator[tuple[list[Candidate], _Place | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked about one target, and how its pages follow each other."""
+
+    spec: Spec
+    target: Target
+    settings: Collect
+    door: "Door"
+
+    def straight(self, at: _Place | None) -> _Walk:
+        """From the newest observation down, or from the oldest up."""
+        up = self.settings.order == "oldest"
+        bound, order = ("id_above", "asc") if up else ("id_below", "desc")
+        after = at["after"] if at else None
+        while True:
+            where = {} if after is None else {bound: after}
+            seen, more, _ = self.ask(order=order, **where)
+            if not more:
+                yield self.rows(seen), None
+                return
+            after = self.end(seen, after, up=up)
+            yield self.rows(seen), {"after": after}
+
+    def shuffled(self, at: _Place | None) -> _Walk:
+        """Cell after cell, in the order that the seed gives them."""
+        place = dict(at) if at else self.cut()
+        cells = self.cells(place) if place else []
+        if not cells:
+            yield [], None
+        while place["turn"] < len(cells):
+            begin = cells[place["turn"]] << place["bits"]
+            above = place.get("after", max(begin, place["first"]) - 1)
+            below = min(begin + (1 << place["bits"]), place["last"] + 1)
+            seen, more, _ = self.ask(order="asc", id_above=above, id_below=below)
+            place.pop("after", None)
+            if more:
+                place["after"] = self.end(seen, above, up=True)
+            else:
+                place["turn"] += 1
+            rows = self.rows(sorted(seen, key=self.draw))
+            yield rows, dict(place) if place["turn"] < len(cells) else None
+
+    def cut(self) -> dict[str, int]:
+        """Cells for what there is now: their width, from which to which id."""
+        newest, _, total = self.ask(order="desc", per_page=1)
+        if not newest:
+            return {"turn": 0}
+        oldest, _, _ = self.ask(order="asc", per_page=1)
+        first, last = (_id(one[0]) if one else None for one in (oldest, newest))
+        if not first or not last or last < first or not total:
+            message = f"{self.url}: no total or no ids to cut a random order from"
+            raise SourceError(message, url=self.url)
+        width = last - first + 1
+        bits = max(0, math.floor(math.log2(CELL * width / total)))
+        while width >> bits > CELLS:
+            bits += 1
+        return {"first": first, "last": last, "bits": bits, "turn": 0}
+
+    def cells(self, place: _Place) -> list[int]:
+        """Numbers of the cells, shuffled: a cell's place hangs on nothing but it."""
+        if "first" not in place:
+            return []
+        bits = place["bits"]
+        numbers = range(place["first"] >> bits, (place["last"] >> bits) + 1)
+        return sorted(numbers, key=lambda cell: self.hash(bits, cell))
+
+    def draw(self, seen: object) -> bytes:
+        """Place of an observation among those of its page."""
+        return self.hash("observation", _id(seen))
+
+    def hash(self, *parts: object) -> bytes:
+        """What the seed, the taxon and the parts decide."""
+        name = json.dumps([self.settings.seed, self.taxon, *parts])
+        return hashlib.blake2b(name.encode(), digest_size=8).digest()
+
+    def end(self, seen: Sequence[object], before: int | None, *, up: bool) -> int:
+        """The last id of a page, from which the next one goes on."""
+        ids = [id_ for one in seen if (id_ := _id(one))]
+        end = (max if up else min)(ids, default=None)
+        if end is None or (before and (end <= before if up else end >= before)):
+            message = f"{self.url}: observations do not go on from {before}"
+            raise SourceError(message, url=self.url)
+        return end
+
+    def ask(self, **where: str | int) -> tuple[Sequence[Any], bool, int | None]:
+        """Observations, whether there are more beyond them, and how many in all."""
+        answer = self.door.json(self.url, params=self.filters() | where)
+        seen, total = _results(answer, self.url)
+        more = len(seen) >= PER_PAGE if total is None else total > len(seen)
+        return seen, bool(seen) and more, total
+
+    @property
+    def url(self) -> str:
+        return f"{self.spec.api.rstrip('/')}/observations"
+
+    @property
+    def taxon(self) -> int:
+        if TAXA not in self.target.taxa:
+            message = (
+                f"class {self.target.name!r} has no iNaturalist taxon: give its "
+                "scientific_name in dataset.toml, and its taxon is looked up"
+            )
+            raise ConfigError(message)
+        return self.target.taxa[TAXA]
+
+    def filters(self) -> dict[str, str | int]:
+        """The query that all pages share."""
+        spec = self.spec
+        asked: dict[str, str | int | None] = {
+            "taxon_id": self.taxon,
+            "photos": "true",
+            "quality_grade": ",".join(spec.quality_grade),
+            "captive": None if spec.captive else "false",
+            "photo_license": _codes(self.settings.licences),
+            "geoprivacy": "open" if spec.open_places_only else None,
+            "taxon_geoprivacy": "open" if spec.open_places_only else None,
+            "place_id": spec.place_id,
+            "d1": str(spec.observed_from) if spec.observed_from else None,
+            "d2": str(spec.observed_until) if spec.observed_until else None,
+            "order_by": "id",
+            "per_page": PER_PAGE,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
+
+    def rows(self, seen: Sequence[object]) -> list[Candidate]:
+        """Photos of observations."""
+        places = self.settings.coordinates == "coarse"
+        name, size = self.target.name, self.spec.size
+        return [
+            row
+            for one in seen
+            for row in candidates(one, class_=name, size=size, places=places)
+        ]
+
+
+def candidates(
+    observation: object, *, class_: str, size: str = "medium", places: bool = False
+) -> Iterator[Candidate]:
+    """One candidate for each photo of an observation, whatever it looks like.
+
+    Args:
+        observation: as the API gives it, parsed.
+        class_: class it was asked for.
+        size: photo to fetch: medium, large or original.
+        places: keep open places, rounded to 0.1 degree.
+    """
+    seen, id_ = mapping(observation), _id(observation)
+    photos = listing(seen.get("photos"))
+    known: dict[str, Any] = {"source": "inaturalist", "revision": size}
+    known["class_"] = class_
+    if id_ is None or not photos:
+        reason = "observation without photos" if id_ else "observation without an id"
+        key = f"{id_}/none" if id_ else key_of(observation)
+        yield Candidate(**known, key=key, url="", refused=reason)
+        return
+    known |= _about(seen, id_, places=places)
+    for photo in photos:
+        number, photo = _id(photo), mapping(photo)
+        stated = text(photo.get("license_code"))
+        licence, no_licence = licence_of(stated)
+        url = _sized(photo.get("url"), size)
+        fault = None if url else "no address that names a size"
+        if number is None:
+            fault = "photo without an id"
+        yield Candidate(
+            **known,
+            key=f"{id_}/{number or key_of(photo)}",
+            url=url or "",
+            photo_key=f"inaturalist:{number}" if number else None,
+            source_url=f"{_PAGE}/{number}" if number else None,
+            licence=licence,
+            licence_text=stated,
+            attribution=text(photo.get("attribution")),
+            refused=_withheld(seen, photo) or fault or no_licence,
+        )
+
+
+def _about(seen: Mapping[str, Any], id_: int, *, places: bool) -> dict[str, Any]:
+    """What all photos of an observation share."""
+    user, taxon = mapping(seen.get("user")), mapping(seen.get("taxon"))
+    observer, name = _id(user), user.get("name")
+    # a name that is an e-mail address is not shown; the login says who it is as well
+    mail = isinstance(name, str) and "@" in name
+    latitude, longitude = _where(seen) if places else (None, None)
+    return {
+        "author": (not mail and text(name)) or text(user.get("login")),
+        "title": text(seen.get("species_guess")) or text(taxon.get("name")),
+        "observation_id": f"inaturalist:{id_}",
+        "observer": f"inaturalist:{observer}" if observer else None,
+        "observed_on": day(seen.get("observed_on")),
+        "latitude": latitude,
+        "longitude": longitude,
+    }
+
+
+def _where(seen: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Where it was, to 0.1 degree; nowhere unless the place is plainly open."""
+    for name in ("geoprivacy", "taxon_geoprivacy"):
+        if seen.get(name) not in (None, "open"):
+            return None, None
+    if seen.get("obscured") is not False:
+        return None, None
+    north, _, east = str(seen.get("location")).partition(",")
+    return coarse(north, east)
+
+
+def _offered(observation: object) -> dict[str, str | None]:
+    """Keys of the photos that anybody may see, and their licences."""
+    seen = mapping(observation)
+    return {
+        f"{_id(seen)}/{_id(photo)}": text(mapping(photo).get("license_code"))
+        for photo in listing(seen.get("photos"))
+        if _id(photo) and not _withheld(seen, mapping(photo))
+    }
+
+
+def _withheld(seen: Mapping[str, Any], photo: Mapping[str, Any]) -> str | None:
+    """Why a photo is not for everybody; None when it is."""
+    last = mapping((listing(photo.get("moderator_actions")) or (None,))[-1])
+    if photo.get("hidden") or last.get("action") == "hide":
+        return "hidden by a moderator"
+    for what, of in (("photo", photo), ("observation", seen)):
+        for flag in map(mapping, listing(of.get("flags"))):
+            if flag.get("resolved") is not True:
+                return f"{what} is flagged: {text(flag.get('flag')) or 'no reason'}"
+    return None
+
+
+def _sized(address: object, size: str) -> str | None:
+    """The address of another size; one of a photo that was removed names none."""
+    found = _SIZED.fullmatch(web(address) or "")
+    return f"{found['folder']}{size}{found['rest']}" if found else None
+
+
+def _id(value: object) -> int | None:
+    """The id of an observation, photo or user."""
+    return whole(mapping(value).get("id")) or None
+
+
+def _results(answer: object, url: str) -> tuple[Sequence[Any], int | None]:
+    """Results of an answer, and how many there are in all where it says so."""
+    results = mapping(answer).get("results")
+    if not isinstance(results, list):
+        found = ", ".join(map(str, mapping(answer))) or type(answer).__name__
+        message = f"{url}: expected a list of results, found {text(found, 100)}"
+        raise SourceError(message, url=url)
+    return results, whole(mapping(answer).get("total_results"))
+
+
+def _codes(licences: Sequence[str]) -> str | None:
+    """Licences as a query names them; None when none of them can be asked for."""
+    names = {_VERSION.sub("", name) for name in map(normalise, licences) if name}
+    return ",".join(code for name, code in _CODES.items() if name in names) or None
+
+
+def _place(at: object, names: Sequence[str]) -> _Place | None:
+    """A place of a cursor that this source gave.
+
+    Raises:
+        InputError: it gave no such place.
+    """
+    place = {name: whole(value) for name, value in mapping(at).items()}
+    read = {name: value for name, value in place.items() if value is not None}
+    if at is not None and not set(names) <= set(read):
+        message = f"the place where collecting stopped cannot be read: {at!r}"
+        raise InputError(message)
+    return read or None
