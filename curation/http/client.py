@@ -5,10 +5,14 @@ redirect that was not looked at.
 """
 
 import os
+import random
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import urljoin
 
 import requests
@@ -19,12 +23,28 @@ from requests.utils import get_environ_proxies
 from curation.config import Http
 from curation.http.answers import Again, Final, backoff, judge
 from curation.http.guard import Guard, GuardedAdapter, Resolve
-from curation.http.hosts import BLOCK, REST, Hosts
+from curation.http.hosts import BLOCK, PATIENCE, REST, Hosts
+from curation.http.limits import table
+from curation.http.pace import Pace, Ticket
+from curation.http.state import State
 from curation.http.urls import Place, RefusedUrl, place, shown
+from curation.http.watch import Watch
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HOPS = 5
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Question(Generic[_T]):
+    """What `Client.ask` is asked for."""
+
+    url: str
+    read: Callable[[Response, Place], _T]
+    photo: bool
+    keep: bool
+    may: Callable[[Place], None] | None
+    headers: Mapping[str, str]
 
 
 class Client:
@@ -35,25 +55,47 @@ class Client:
         http: Http,
         *,
         contact: str,
+        state: State,
         sleep: Callable[[float], None],
         clock: Callable[[], float],
         resolve: Resolve | None = None,
     ) -> None:
-        self.http, self.contact = http, contact
-        self.sleep, self.clock = sleep, clock
-        allowed = frozenset(
-            host.name.lower().strip("[]") for host in http.hosts if host.private
+        self.http, self.clock = http, clock
+        self._sleep, self._closing = sleep, threading.Event()
+        self._limits = table(http.hosts)
+        self._state, self._pace = state, Pace(state)
+        self._slots = {
+            limits.budget: threading.Semaphore(limits.at_once)
+            for limits in self._limits.values()
+            if limits.at_once
+        }
+        self.guard = Guard(_allowed(http), resolve=resolve)
+        self.hosts = Hosts(state, sleep=self.sleep, clock=clock)
+        self._watch = Watch(2 * http.timeout)
+        self._adapter = GuardedAdapter(
+            self.guard, self._watch, connections=http.connections + 2
         )
-        self.guard = Guard(allowed, resolve=resolve)
-        self.hosts = Hosts(sleep=sleep, clock=clock)
-        self._adapter = GuardedAdapter(self.guard, connections=http.connections + 2)
         self._proxies: dict[str, Mapping[str, str]] = {}
-        self._lock = threading.Lock()
         self._agent = _agent(contact)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; threads that wait for a host give up."""
+        self._closing.set()
         self._adapter.close()
+        self._watch.close()
+        self._state.close()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            Final: meanwhile the door was closed.
+        """
+        if self._sleep is not time.sleep:
+            self._sleep(seconds)
+        elif self._closing.wait(seconds):
+            reason = "stopped while it waited for a host"
+            raise Final(reason)
 
     def ask(
         self,
@@ -62,6 +104,7 @@ class Client:
         *,
         photo: bool = False,
         keep: bool = False,
+        may: Callable[[Place], None] | None = None,
         headers: Mapping[str, str],
     ) -> _T:
         """Ask until `read` takes an answer.
@@ -71,6 +114,7 @@ class Client:
             read: makes something of an answer; raises Again or Final.
             photo: what is asked for is a photo.
             keep: leave an answer open that `read` took.
+            may: raises where a place must not be asked; also on each redirect.
             headers: beside User-Agent.
 
         Raises:
@@ -83,13 +127,14 @@ class Client:
             asked: list[Place] = []
             try:
                 return self._hops(
-                    url, read, photo=photo, keep=keep, headers=headers, asked=asked
+                    _Question(url, read, photo, keep, may, headers), asked
                 )
             except RefusedUrl as error:
                 raise Final(str(error), attempts=attempt) from error
             except Final as error:
-                self._given_up(error, asked[-1], photo=photo)
                 error.attempts = attempt
+                if asked:
+                    self._given_up(error, asked[-1], photo=photo)
                 raise
             except Again as trouble:
                 self._wait(trouble, asked[-1], attempt)
@@ -105,58 +150,111 @@ class Client:
             blocked = self.hosts.refused(where.service, where.url)
         if blocked:
             seconds = BLOCK if error.wait is None else error.wait
-            raise self.hosts.block(where.service, where.url, seconds, str(error))
+            raise self.hosts.block(
+                where.service, where.url, seconds, reason=str(error), remember=True
+            ) from error
 
     def _wait(self, trouble: Again, where: Place, attempt: int) -> None:
         """Wait before the next attempt; a host that is down or busy is left alone."""
         service, last = where.service, attempt >= self.http.attempts
+        reason = str(trouble)
         if trouble.busy:
             seconds = backoff(attempt) if trouble.wait is None else trouble.wait
             if last:
                 seconds = max(seconds, REST)
-                raise self.hosts.block(service, where.url, seconds, str(trouble))
-            # the next `Hosts.wait` waits, or raises when it is too long
-            self.hosts.pause(service, seconds, str(trouble))
+            if seconds > PATIENCE:
+                raise self.hosts.block(
+                    service, where.url, seconds, reason=reason, remember=True
+                ) from trouble
+            # every thread waits; not all come back at the same moment
+            self.hosts.pause(service, seconds, reason)
+            self.sleep(seconds + random.uniform(0, 1))
         elif not last:
-            self.sleep(max(backoff(attempt), min(trouble.wait or 0.0, 60.0)))
+            self.sleep(max(backoff(attempt), min(trouble.wait or 0.0, PATIENCE)))
         elif trouble.silent and self.hosts.silent(service, where.url):
-            raise self.hosts.block(service, where.url, REST, str(trouble))
+            # not remembered: it may be our own network that is down
+            raise self.hosts.block(service, where.url, REST, reason=reason) from trouble
 
-    def _hops(
-        self,
-        url: str,
-        read: Callable[[Response, Place], _T],
-        *,
-        photo: bool,
-        keep: bool,
-        headers: Mapping[str, str],
-        asked: list[Place],
-    ) -> _T:
+    def _hops(self, what: "_Question[_T]", asked: list[Place]) -> _T:
         """Follow redirects by hand, each looked at as the first URL was."""
+        url = what.url
         for _ in range(_HOPS + 1):
             where = place(url, self.guard.allowed)
             if asked and asked[-1].scheme == "https" and where.scheme == "http":
                 reason = f"redirected from https to http: {shown(url)}"
                 raise Final(reason)
             self.guard.check(where.host)
+            if what.may:
+                what.may(where)
             asked.append(where)
-            self.hosts.wait(where.service, where.url)
-            response, taken = self._send(where, headers), False
-            try:
+            with (
+                self._slot(where),
+                self._answer(what, where) as response,
+            ):
                 target = response.headers.get("Location")
                 if response.status_code in _REDIRECTS and target:
                     url = urljoin(where.url, _text(target))
                     continue
-                self._judge(response, photo=photo)
-                value = read(response, where)
-                taken = True
-            finally:
-                if not (taken and keep):
-                    response.close()
+                self._judge(response, photo=what.photo)
+                value = what.read(response, where)
             self.hosts.answered(where.service)
             return value
         reason = f"more than {_HOPS} redirects"
         raise Final(reason)
+
+    def _slot(self, where: Place) -> AbstractContextManager[object]:
+        """Room for one more request to a host that wants few at the same time."""
+        limits = self._limits.get(where.host)
+        slots = self._slots.get(limits.budget) if limits else None
+        return slots or nullcontext()
+
+    @contextmanager
+    def _answer(self, what: "_Question[_T]", where: Place) -> Iterator[Response]:
+        """One answer, asked for when limits allow it; closed, unless kept."""
+        self.hosts.wait(where.service, where.url)
+        ticket = self._admitted(where, photo=what.photo)
+        response, received, keep = None, 0, what.keep
+        try:
+            response = self._send(where, what.headers)
+            # a redirect is never kept
+            keep = keep and response.status_code not in _REDIRECTS
+            yield response
+        except BaseException:
+            keep = False
+            raise
+        finally:
+            if response is not None and not keep:
+                received = response.raw.tell()
+                response.close()
+            if ticket is not None and ticket.aside:
+                self._pace.settle(ticket, received)
+
+    def _admitted(self, where: Place, *, photo: bool) -> Ticket | None:
+        """Wait until the limits of a host let one more request through."""
+        limits = self._limits.get(where.host)
+        if limits is None or not limits.counted:
+            return None
+        with self._pace.turn(limits.budget):
+            while True:
+                answer = self._pace.admit(limits, photo=photo)
+                if isinstance(answer, Ticket):
+                    break
+                if answer.used_up and answer.wait > PATIENCE:
+                    raise self.hosts.block(
+                        where.service, where.url, answer.wait, reason=answer.used_up
+                    )
+                self.sleep(answer.wait)
+        # while this thread waited, another may have been told to stay away
+        self.hosts.wait(where.service, where.url)
+        return answer
+
+    def count(self, where: Place, received: int) -> None:
+        """Count bytes of a large text, and wait as long as its host's limits ask."""
+        limits = self._limits.get(where.host)
+        if limits is None or not limits.counted or limits.media:
+            return
+        if wait := self._pace.count(limits, received):
+            self.sleep(wait)
 
     def _judge(self, response: Response, *, photo: bool) -> None:
         status, headers = response.status_code, response.headers
@@ -194,6 +292,11 @@ class Client:
         if found is None:
             found = self._proxies[key] = get_environ_proxies(where.url)
         return found
+
+
+def _allowed(http: Http) -> frozenset[str]:
+    names = (host.name for host in http.hosts if host.private)
+    return frozenset(name.lower().strip("[]").rstrip(".") for name in names)
 
 
 def _agent(contact: str) -> str:

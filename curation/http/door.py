@@ -17,6 +17,8 @@ from curation.http.bodies import whole
 from curation.http.client import Client
 from curation.http.guard import Resolve
 from curation.http.lines import lines
+from curation.http.robots import Robots, check_tag
+from curation.http.state import State
 from curation.http.urls import Place, shown
 
 _JSON_LIMIT = 100_000_000
@@ -48,8 +50,14 @@ class HttpDoor:
     ) -> None:
         self._http, self._contact = http, contact or http.contact
         self._client = Client(
-            http, contact=self._contact, sleep=sleep, clock=clock, resolve=resolve
+            http,
+            contact=self._contact,
+            state=State(state, clock=clock),
+            sleep=sleep,
+            clock=clock,
+            resolve=resolve,
         )
+        self._robots = Robots(self._client)
 
     def __enter__(self) -> Self:
         return self
@@ -112,6 +120,8 @@ class HttpDoor:
         """See `Door.photo`."""
 
         def read(response: Response, where: Place) -> bytes:
+            if robots:
+                check_tag(response)
             data = whole(response, limit=limit, timeout=self._http.timeout)
             if not data:
                 reason = "an empty file"
@@ -123,7 +133,13 @@ class HttpDoor:
 
         headers = {"Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"}
         try:
-            return self._client.ask(url, read, photo=True, headers=headers)
+            return self._client.ask(
+                url,
+                read,
+                photo=True,
+                may=self._robots.may if robots else None,
+                headers=headers,
+            )
         except Final as error:
             raise FetchError(
                 str(error), attempts=error.attempts, gone=error.gone

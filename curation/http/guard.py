@@ -8,6 +8,7 @@ answers otherwise a moment later changes nothing.
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from requests.adapters import HTTPAdapter
@@ -18,9 +19,11 @@ from urllib3.exceptions import (
     NameResolutionError,
     NewConnectionError,
 )
+from urllib3.response import HTTPResponse
 from urllib3.util.timeout import _DEFAULT_TIMEOUT
 
 from curation.http.urls import RefusedUrl, address
+from curation.http.watch import Watch
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Sequence[tuple[Any, ...]]]
@@ -162,21 +165,40 @@ def _system(host: str, port: int) -> Sequence[tuple[Any, ...]]:
 
 
 class _Plain(HTTPConnection):
-    """A connection that the guard opens."""
+    """A connection that the guard opens, and whose answers must begin in time."""
 
     guard: ClassVar[Guard]
+    watch: ClassVar[Watch]
 
     def _new_conn(self) -> socket.socket:
         return _opened(self, self.guard)
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        with self.watch.over(self.sock):
+            return super().getresponse()
 
 
 class _Secure(HTTPSConnection):
-    """The same, with TLS."""
+    """The same, with TLS, whose handshake has a time as well."""
 
     guard: ClassVar[Guard]
+    watch: ClassVar[Watch]
+
+    def connect(self) -> None:
+        with ExitStack() as stack:
+            self._handshake = stack
+            super().connect()
 
     def _new_conn(self) -> socket.socket:
-        return _opened(self, self.guard)
+        opened = _opened(self, self.guard)
+        # TLS takes the socket over: the second one stays for the watch to shut down
+        second = self._handshake.enter_context(opened.dup())
+        self._handshake.enter_context(self.watch.over(second))
+        return opened
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        with self.watch.over(self.sock):
+            return super().getresponse()
 
 
 def _opened(connection: HTTPConnection, guard: Guard) -> socket.socket:
@@ -199,10 +221,10 @@ def _opened(connection: HTTPConnection, guard: Guard) -> socket.socket:
 class GuardedAdapter(HTTPAdapter):
     """Of `requests`: its connections are opened by a guard, unless a proxy does it."""
 
-    def __init__(self, guard: Guard, *, connections: int) -> None:
+    def __init__(self, guard: Guard, watch: Watch, *, connections: int) -> None:
         super().__init__(pool_connections=32, pool_maxsize=connections)
-        plain = type("Plain", (_Plain,), {"guard": guard})
-        secure = type("Secure", (_Secure,), {"guard": guard})
+        plain = type("Plain", (_Plain,), {"guard": guard, "watch": watch})
+        secure = type("Secure", (_Secure,), {"guard": guard, "watch": watch})
         self.poolmanager.pool_classes_by_scheme = {
             "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
             "https": type("SPool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from curation.errors import HostBlocked
+from curation.http.state import State
 from curation.http.urls import shown
 
 REFUSALS = 20
@@ -38,14 +39,23 @@ class Hosts:
     """
 
     def __init__(
-        self, *, sleep: Callable[[float], None], clock: Callable[[], float]
+        self,
+        state: State,
+        *,
+        sleep: Callable[[float], None],
+        clock: Callable[[], float],
     ) -> None:
-        self._sleep, self._clock = sleep, clock
-        self._hosts: dict[str, _Host] = {}
+        self._state, self._sleep, self._clock = state, sleep, clock
+        self._hosts: dict[str, _Host] | None = None
         self._lock = threading.Lock()
 
     def _host(self, service: str) -> _Host:
         with self._lock:
+            if self._hosts is None:  # what earlier runs were told, read once
+                self._hosts = {
+                    name: _Host(until, reason)
+                    for name, (until, reason) in self._state.blocks().items()
+                }
             return self._hosts.setdefault(service, _Host())
 
     def wait(self, service: str, url: str) -> None:
@@ -70,22 +80,41 @@ class Hosts:
             if until > host.until:
                 host.until, host.reason = until, reason
 
-    def block(self, service: str, url: str, seconds: float, reason: str) -> HostBlocked:
-        """Leave a host alone; gives the error that says so."""
+    def block(
+        self,
+        service: str,
+        url: str,
+        seconds: float,
+        *,
+        reason: str,
+        remember: bool = False,
+    ) -> HostBlocked:
+        """Leave a host alone; gives the error that says so.
+
+        Args:
+            service: the host.
+            url: what it was asked.
+            seconds: for how long; at least so long that nobody waits for it.
+            reason: in words.
+            remember: for other runs as well: the host itself said so.
+        """
         self.pause(service, max(seconds, PATIENCE + 1), reason)
-        return self._blocked(service, url, self._host(service))
+        host = self._host(service)
+        if remember:
+            self._state.block(service, host.until, host.reason)
+        return self._blocked(service, url, host)
 
     def answered(self, service: str) -> None:
         """A host gave what was asked for: what it refused before was no block."""
         host = self._host(service)
-        host.silent.clear()
-        host.refused.clear()
+        if host.refused or host.silent:
+            host.silent, host.refused = set(), set()
 
     def refused(self, service: str, url: str) -> bool:
         """A host refused a photo; whether that makes it a block."""
         host = self._host(service)
         with self._lock:
-            host.silent.clear()
+            host.silent = set()
             host.refused.add(url)
             return len(host.refused) >= REFUSALS
 

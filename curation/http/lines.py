@@ -14,6 +14,7 @@ _LONGEST_LINE = 10_000_000
 _LARGEST = 1 << 50
 _OUT = 1 << 20
 _ERROR_LIMIT = 100_000
+_COUNTED = 8_000_000
 
 
 def lines(client: Client, url: str) -> Iterator[bytes]:
@@ -72,10 +73,10 @@ def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 def _bytes(client: Client, url: str) -> Iterator[bytes]:
     """The text as it is sent; a broken connection is taken up where it broke."""
-    done, failed = 0, 0
+    done = failed = uncounted = 0
     first: Response | None = None
     while True:
-        response = _opened(client, url, done, first)
+        response, where = _opened(client, url, done, first)
         first = first or response
         skip = done if response.status_code != 206 else 0
         before = done
@@ -85,6 +86,10 @@ def _bytes(client: Client, url: str) -> Iterator[bytes]:
                 for piece in pieces:
                     fresh, skip = piece[skip:], max(0, skip - len(piece))
                     done += len(fresh)
+                    uncounted += len(piece)
+                    if uncounted > _COUNTED:
+                        client.count(where, uncounted)
+                        uncounted = 0
                     if fresh:
                         yield fresh
             return
@@ -93,12 +98,17 @@ def _bytes(client: Client, url: str) -> Iterator[bytes]:
             if failed >= client.http.attempts:
                 raise Final(str(trouble), attempts=failed) from trouble
             client.sleep(backoff(failed))
+        finally:
+            client.count(where, uncounted)
+            uncounted = 0
 
 
-def _opened(client: Client, url: str, done: int, first: Response | None) -> Response:
+def _opened(
+    client: Client, url: str, done: int, first: Response | None
+) -> tuple[Response, Place]:
     """An answer whose body, or what is left of it, is still to be read."""
 
-    def read(response: Response, where: Place) -> Response:
+    def read(response: Response, where: Place) -> tuple[Response, Place]:
         status = response.status_code
         if status >= 400:
             timeout = client.http.timeout
@@ -115,7 +125,7 @@ def _opened(client: Client, url: str, done: int, first: Response | None) -> Resp
         if status == 206 and not start.replace("=", " ").startswith(f"bytes {done}-"):
             reason = f"another part was sent than the one from byte {done}"
             raise Final(reason, status=status)
-        return response
+        return response, where
 
     headers = {"Accept-Encoding": "identity"}
     if done:

@@ -51,8 +51,8 @@ class Place:
     @property
     def service(self) -> str:
         """Host, with the port where it is not the usual one: who is asked."""
-        usual = self.port == _PORTS[self.scheme]
-        return self.host if usual else f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 def masked(text: str) -> str:
