@@ -29,6 +29,7 @@ _READ = {
     "height": pl.Int64,
     "limits": pl.String,
     "again": pl.Boolean,
+    "attempts": pl.Int64,
     "photo_key": pl.String,
 }
 _SLICE = 512
@@ -38,7 +39,8 @@ def last(shelf: Shelf) -> pl.DataFrame:
     """The last attempt of each record.
 
     Returns: `candidate_id` and `photo_id` as 32 bytes, `status`, `bytes`, `format`,
-        `width`, `height`, `limits`, `again` (never null) and `photo_key`.
+        `width`, `height`, `limits`, `again`, `attempts` and
+        `photo_key`.
 
     Raises:
         InputError: a line is not JSON, or an id is not hexadecimal.
@@ -62,33 +64,45 @@ def _compact(rows: pl.DataFrame) -> pl.DataFrame:
         pl.col("candidate_id", "photo_id").str.decode("hex"),
         pl.col("status", "format", "limits").cast(few),
         pl.col("again").fill_null(value=False),
+        pl.col("attempts").fill_null(1),  # written by an earlier version
     )
 
 
 def todo(
-    batches: Iterable[pl.DataFrame], log: pl.DataFrame, limits: str
-) -> pl.DataFrame:
-    """Records that were never tried, and those to be tried again.
+    batches: Iterable[pl.DataFrame],
+    log: pl.DataFrame,
+    *,
+    limits: str,
+    remote: Collection[int],
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Records to be fetched: never tried, or to be tried again.
 
     Args:
         batches: rows of `candidates` with the columns `COLUMNS`.
         log: what `last` gave.
         limits: those in force: what failed under others is tried again.
+        remote: places of sources that are on the network.
 
-    Returns: the records in their order; `candidate_id` as 32 bytes.
+    Returns: those records in their order, and records of local sources that can never
+        be fetched and are not in the log. A refusal by our own choice of records from
+        the network may be taken back, so it is no attempt. `candidate_id` is 32 bytes.
     """
-    final = (pl.col("limits") == limits) & ~pl.col("again")
-    settled = log.filter(
-        (pl.col("status") == "ok") | ((pl.col("status") == "failed") & final)
-    ).select("candidate_id")
+    tried = (pl.col("limits") == limits) & ~pl.col("again") & (pl.col("attempts") != 0)
+    settled = (pl.col("status") == "ok") | ((pl.col("status") == "failed") & tried)
+    ids = log.filter(settled).select("candidate_id")
+    refused = pl.col("refused").is_not_null()
+    local = ~pl.col("place").is_in(list(remote))
     none = pl.DataFrame(schema={name: _TYPES[name] for name in COLUMNS})
-    parts = [
-        compact(batch).join(
-            settled, on="candidate_id", how="anti", maintain_order="left"
-        )
-        for batch in (none, *batches)
-    ]
-    return pl.concat(parts, rechunk=False)
+    open_, shut = [], []
+    for batch in (none, *batches):
+        rows = compact(batch)
+        open_.append(_without(rows.filter(~refused), ids))
+        shut.append(_without(rows.filter(refused & local), log))
+    return pl.concat(open_, rechunk=False), pl.concat(shut, rechunk=False)
+
+
+def _without(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    return rows.join(others, on="candidate_id", how="anti", maintain_order="left")
 
 
 _TYPES = dict(pl.Schema(schema("candidates")))

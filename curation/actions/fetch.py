@@ -15,14 +15,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import pyarrow as pa
 
 from curation import attempts
 from curation.config import Dataset
 from curation.credit import COLUMNS, photos
 from curation.errors import DecodeError, FetchError, HostBlocked, RemoteError
 from curation.pipeline import Route
-from curation.shelf import Done
 from curation.sources import source
 from curation.takedowns import Takedowns
 from evaluation.images import sniff
@@ -44,26 +42,26 @@ def settings(config: Dataset) -> dict[str, Any]:
 
 def intact(route: Route) -> bool:
     """Whether nothing is to be tried again: `check` looks whether blobs are there."""
-    done = route.done("fetch")
-    if done is None or not done.failed:
-        return True
-    return not attempts.last(route.shelf)["again"].any()
+    remark = route.shelf.remarked("fetch", route.recipe("fetch"))
+    return not remark.get("short") and not remark.get("again")
 
 
 def run(route: Route) -> int:
     """Fetch what was never tried; returns how many attempts were made.
 
-    Raises:
-        RemoteError: hosts block us; everything else was fetched, and the table drawn.
+    A host that blocks us is noted in `route.troubles`: its photos wait for another run,
+    those of other hosts are fetched.
     """
     taken = Takedowns(route.shelf)
     tried, blocked = _fetch(route, taken)
-    table, failed = photos(
-        route.batches("candidates", COLUMNS), attempts.last(route.shelf), taken.photos
-    )
-    _finish(route, table, failed, whole=not blocked)
-    if blocked:
-        raise RemoteError(_told(blocked))
+    records = route.batches("candidates", COLUMNS)
+    drawn = photos(records, attempts.last(route.shelf), taken.photos)
+    remark = {"short": bool(blocked), "again": drawn.again}
+    route.shelf.remark("fetch", route.recipe("fetch"), remark)
+    route.finish("fetch", drawn.table, drawn.failed)
+    hosts = {error.host: error for error in blocked.values()}
+    for host in sorted(hosts):
+        route.troubles.append(RemoteError(_masked(f"fetch: {hosts[host]}")))
     return tried
 
 
@@ -74,13 +72,13 @@ def _fetch(route: Route, taken: Takedowns) -> tuple[int, dict[str, HostBlocked]]
     from curation.progress import progress
 
     limits, log = _limits(route.config), attempts.last(route.shelf)
-    todo = attempts.todo(route.batches("candidates", attempts.COLUMNS), log, limits)
-    tried = todo.height
     kinds = enumerate(spec.kind for spec in route.config.sources)
     remote = {place for place, kind in kinds if source(kind).REMOTE}
+    records = route.batches("candidates", attempts.COLUMNS)
+    todo, shut = attempts.todo(records, log, limits=limits, remote=remote)
+    tried = todo.height + shut.height
+    _refuse(route, shut)
     blocked: dict[str, HostBlocked] = {}
-    _refuse(route, todo.filter(pl.col("refused").is_not_null()))
-    todo = todo.filter(pl.col("refused").is_null())
     with HttpDoor(route.config.http) if remote else nullcontext() as door:
         while todo.height:
             found, todo = attempts.had(todo, log)
@@ -203,24 +201,3 @@ def _masked(text: str) -> str:
     from curation.http.urls import masked
 
     return masked(text)
-
-
-def _finish(route: Route, table: pa.Table, failed: int, *, whole: bool) -> None:
-    """Keep the table; when photos wait for a host, the next run must look again."""
-    recipe = route.recipe("fetch")
-    fingerprint = route.shelf.write_table("fetch", recipe, table)
-    inputs = {name: found or "" for name, found in route.inputs("fetch").items()}
-    if not whole:
-        inputs["fetches"] = "unfinished"
-    route.shelf.finish(
-        "fetch", recipe, Done(inputs, table.num_rows, failed, fingerprint)
-    )
-
-
-def _told(blocked: Mapping[str, HostBlocked]) -> str:
-    hosts = {error.host: error for error in blocked.values()}
-    reasons = "; ".join(_masked(str(hosts[host])) for host in sorted(hosts))
-    return (
-        f"fetch: {reasons}. Photos of other hosts were fetched and everything is kept: "
-        "run the same command again after that"
-    )
