@@ -126,11 +126,15 @@ def collect(
     config: Config = CONFIG,
     work: Work = WORK,
     limit: Limit = 0,
+    dry_run: DryRun = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """List what the sources have, opening no picture."""
-    _through(config, work, "collect", limit=limit, as_json=as_json, quiet=quiet)
+    _through(
+        config, work, "collect", limit=limit, dry_run=dry_run, as_json=as_json,
+        quiet=quiet,
+    )  # fmt: skip
 
 
 @app.command()
@@ -358,9 +362,15 @@ def _through(
         message = f"--engine {engine}: no such engine; {nearest(engine, ['local'])}"
         raise ConfigError(message)
     if dry_run:
+        from curation import estimate
+
         with looking(config, work, new=True) as route:
+            route.limit = limit
+            asked = estimate.estimate(route)
             result: dict[str, Any] = {"stages": route.plan(until)}
-        _told(result, as_json)
+        # for a person in words; a program gets the numbers
+        words: dict[str, Any] = {"will ask": estimate.text(asked)}
+        _told(result | ({"estimate": asked} if as_json else words), as_json)
         return
     with (
         logging(quiet) as say,
