@@ -108,7 +108,8 @@ def plain(value: object) -> str | None:
     if not isinstance(value, str):
         return text(value)
     reader = _Text()
-    reader.feed(value[:20_000])
+    # a tag that does not end would be taken for text
+    reader.feed(re.sub(r"<[a-zA-Z/!][^>]*$", "", value[:20_000]))
     reader.close()
     # what was written as an entity must not become a tag where it is shown
     return text(re.sub(r"[<>]", " ", "".join(reader.parts)))

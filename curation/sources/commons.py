@@ -6,7 +6,6 @@ Wikimedia demands of every client. https://www.mediawiki.org/wiki/API:Etiquette
 
 import json
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,7 +24,6 @@ from curation.records import (
     key_of,
     listing,
     mapping,
-    number,
     plain,
     text,
     web,
@@ -38,12 +36,10 @@ if TYPE_CHECKING:
 
 REMOTE = True
 PER_CLASS = True
+SETTINGS = ("order", "coordinates")
 
 _AT_ONCE = 50
 """Files of one answer, and files named in one request: the most there may be."""
-_ATTEMPTS = 5
-_PAUSE = 5.0
-"""Seconds to wait, at least, when the service says that it lags behind."""
 _BYTES = {"original": 3_000_000, "3840": 2_000_000, "1920": 700_000}
 """Mean size of a file by width: estimates; 300,000 for others."""
 _STILL = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/tiff")
@@ -249,23 +245,17 @@ def _batch(
 def _ask(
     spec: Spec, params: Mapping[str, str | int], door: "Door"
 ) -> Mapping[str, Any]:
-    """One answer; errors that pass are told with status 200, and waited for here."""
-    pause = _PAUSE
-    for attempt in range(1, _ATTEMPTS + 1):
-        answer = door.json(spec.api, params=params, contact=True)
-        if not isinstance(answer, dict):
-            break
-        if "error" not in answer:
-            return answer
+    """One answer; errors come with status 200, and the door has waited for lag."""
+    answer = door.json(spec.api, params=params, contact=True)
+    if not isinstance(answer, dict):
+        message = f"{spec.api}: the answer is no object"
+        raise SourceError(message, url=spec.api)
+    if "error" in answer:
         error = mapping(answer["error"])
         code = text(error.get("code")) or "unknown error"
-        if code not in ("maxlag", "ratelimited", "readonly") or attempt == _ATTEMPTS:
-            message = f"{spec.api}: {code}: {text(error.get('info'))}"
-            raise SourceError(message, url=spec.api, status=200, attempts=attempt)
-        time.sleep(min(max(pause, number(error.get("lag")) or 0), 60))
-        pause *= 2
-    message = f"{spec.api}: the answer is no object"
-    raise SourceError(message, url=spec.api)
+        message = f"{spec.api}: {code}: {text(error.get('info'))}"
+        raise SourceError(message, url=spec.api, status=200)
+    return answer
 
 
 def _info(file: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 REMOTE = True
 PER_CLASS = True
+SETTINGS = ("order", "seed", "coordinates")
 TAXA = "gbif"
 
 _MONTHS = 24

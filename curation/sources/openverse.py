@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 REMOTE = True
 PER_CLASS = True
+SETTINGS = ("licences",)
 
 _DEPTH = 240
 """Records of one search that are ever shown."""

@@ -37,6 +37,7 @@ class Case:
         flip: gives the photo with a key a licence in the service's spelling.
         licence: one that `flip` understands and no photo has.
         first: requests that the first page may take.
+        placed: whether it says where photos were taken.
     """
 
     server: Server
@@ -46,6 +47,7 @@ class Case:
     flip: Callable[[str, str | None], None]
     licence: str
     first: int = 1
+    placed: bool = True
     settings: Collect = field(
         default_factory=lambda: Collect(licences=OPEN, coordinates="coarse")
     )
@@ -101,6 +103,7 @@ def openverse() -> Iterator[Case]:
             world.vanish,
             world.flip,
             "by-nc-nd 4.0",
+            placed=False,
         )
 
 
@@ -215,6 +218,7 @@ def test_nothing_private_is_kept(case, door):
         for degrees in (one.latitude, one.longitude):
             assert degrees is None or round(degrees, 1) == degrees
             places += degrees is not None
+    assert bool(places) is case.placed
     dropped = case.settings.model_copy(update={"coordinates": "drop"})
     for page in crawl(case, door, settings=dropped):
         for one in page.candidates:

@@ -1,6 +1,8 @@
 """JSON of any shape, and good answers with something wrong in them, for hypothesis."""
 
 import copy
+import json
+import re
 
 from hypothesis import strategies as st
 
@@ -48,3 +50,19 @@ def damaged(draw, good):
                 where[place] = draw(anything)
             break
     return answer
+
+
+def keepable(page):
+    """Fails unless everything in a page can be written down and read again."""
+    assert page.cursor is None or isinstance(json.loads(page.cursor), dict)
+    for candidate in page.candidates:
+        assert len(candidate.candidate_id) == 64
+        assert candidate.refused or candidate.url.startswith(("http://", "https://"))
+        assert candidate.refused or candidate.licence
+        for name in candidate.__slots__:
+            value = getattr(candidate, name)
+            if isinstance(value, str):
+                assert value.encode().decode() == value
+                assert not re.search("[\x00-\x1f]", value)
+            else:
+                assert value is None or isinstance(value, bool | float)
