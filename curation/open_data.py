@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from curation.config import Collect
 from curation.licences import normalise
+from curation.selection import Licences
 from curation.tsv import Table, Words, integers, texts
 from curation.uuids import Numbers, halves, keys_of, matches, mixed
 
@@ -196,7 +197,7 @@ def _observations(table: Table, of_taxon: pl.DataFrame, choice: Choice) -> Numbe
     taxa, classes = of_taxon["taxon"].to_numpy(), of_taxon["class"].to_numpy()
     wanted = np.zeros(int(taxa.max(initial=0)) + 1, bool)
     wanted[taxa] = True
-    kept = np.empty(0, _SEEN)
+    kept: Numbers = np.empty(0, _SEEN)
     new: list[Numbers] = []
     limit = choice.bound * choice.classes
     for block in table:
@@ -324,10 +325,11 @@ def _depth(part: Numbers, seen: Numbers, allowed: Numbers, settings: Collect) ->
     the wider cap then sees only what the narrower let in.
     """
     of = seen[part["seen"]]
+    seen_by, on = pl.col("observer"), pl.col("day")
     caps = (
-        (settings.per_observation, ["seen"]),
-        (settings.per_observer_day, ["observer", "day"]),
-        (settings.per_observer, ["observer"]),
+        (settings.per_observation, ["seen"], pl.lit(value=True)),
+        (settings.per_observer_day, ["observer", "day"], (seen_by >= 0) & (on > NEVER)),
+        (settings.per_observer, ["observer"], seen_by >= 0),
     )
     frame = pl.DataFrame(
         {
@@ -337,9 +339,9 @@ def _depth(part: Numbers, seen: Numbers, allowed: Numbers, settings: Collect) ->
             "day": of["day"],
         }
     ).filter(allowed[part["licence"]])
-    for cap, columns in caps:
+    for cap, columns, known in caps:
         if cap:
-            frame = frame.filter(pl.int_range(pl.len()).over(columns) < cap)
+            frame = frame.filter((pl.int_range(pl.len()).over(columns) < cap) | ~known)
     wanted = DEPTH * settings.per_class
     return int(frame["row"][wanted - 1]) + 1 if frame.height >= wanted else part.size
 
@@ -358,12 +360,7 @@ def _rows(part: Numbers, seen: Numbers, place: int) -> pl.DataFrame:
 
 
 def _allowed(licences: Sequence[str], settings: Collect) -> Numbers:
-    """Which numbers of licences may be let in; one too many only costs memory."""
-    listed = {name.upper() for name in settings.licences}
-    names = [(normalise(text) or "").upper() for text in licences]
-    fits = [
-        any(one == name or one.startswith(f"{name}-") for one in listed)
-        or any(name == one or name.startswith(f"{one}-") for one in listed)
-        for name in names
-    ]
-    return np.array([*fits, False], bool)
+    """Which licences, by number, the collector lets in: (N,) bool."""
+    listed = Licences(settings.licences)
+    fits = [listed.refusal(normalise(text), text) is None for text in licences]
+    return np.array(fits, bool)

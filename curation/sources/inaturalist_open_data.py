@@ -7,38 +7,41 @@ much of each class as its quota could use.
 
 The order is that of observations, `random` by a hash of the observation and the seed;
 photos of one observation follow each other as their observer arranged them. Classes
-take turns, so that a larger quota only adds at the end, and a cursor is a place in that
-order: to go on from one repeats the join, and none of its rows. When the tables
-themselves have changed, a cursor means nothing and the start is made anew.
+take turns, and a cursor is a place in that order: to go on from one repeats the join,
+and none of its rows.
 
 The tables do not say which places are obscured, so none is given.
 """
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from curation import open_data, tsv
 from curation.config import Collect, SourceSpec
 from curation.errors import ConfigError, InputError
-from curation.licences import normalise
+from curation.records import host_of, licence_of, text
 from curation.sources import Candidate, Cost, Page, Standing, Target
 from curation.uuids import uuid
 
 if TYPE_CHECKING:
     from curation.http import Door
 
+VERSION = 1
 REMOTE = True
 PER_CLASS = False
 TAXA = "inaturalist"
 """Whose taxon ids are needed, see `Target.taxa`."""
+
+SETTINGS = (
+    "order", "seed", "licences", "per_class", "per_observation", "per_observer",
+    "per_observer_day",
+)  # fmt: skip
+"""What the join depends on, of `collect`: a larger quota is another join."""
 
 PAGE = 1000
 """Candidates in a page, about."""
@@ -98,8 +101,7 @@ def pages(
         SourceError: a table cannot be had over the network.
     """
     known = [target for target in targets if TAXA in target.taxa]
-    identity = _identity(spec, known, settings)
-    first = _level(cursor, identity)
+    first = _level(cursor)
     joined = _joined(spec, known, settings, door)
     classes = [target.name for target in known]
     step = max(1, PAGE // len(classes))
@@ -112,17 +114,16 @@ def pages(
         rows = joined.rows[int(low) : int(high)].iter_rows(named=True)
         found = [_candidate(row, joined, classes, spec) for row in rows]
         following = level + step
-        place = json.dumps({"level": following, "of": identity})
-        yield Page(found, place if following < end else None)
+        yield Page(found, str(following) if following < end else None)
 
 
 def cost(spec: Spec, targets: Sequence[Target], *, settings: Collect) -> Cost:
     """A request for each table, none where they are on this machine."""
     photos = settings.per_class * sum(TAXA in target.taxa for target in targets)
     return Cost(
-        {} if spec.dumps else {_host(spec.url): len(_TABLES)},
+        {} if spec.dumps else {host_of(spec.url): len(_TABLES)},
         photos,
-        _host(spec.photo_url),
+        host_of(spec.photo_url),
         photos * _BYTES[spec.size],
     )
 
@@ -210,14 +211,12 @@ def _candidate(
     row: Mapping[str, Any], joined: open_data.Joined, classes: Sequence[str], spec: Spec
 ) -> Candidate:
     photo, observer, day = row["photo"], row["observer"], row["day"]
-    text = joined.licences[row["licence"]].strip()
+    stated = joined.licences[row["licence"]].strip()
+    licence, refused = licence_of(stated)
     extension = joined.extensions[row["extension"]]
-    licence, refused = normalise(text), None
-    if not licence:
-        refused = f"licence not recognised: {text}" if text else "no licence is stated"
     if not (extension.isalnum() and extension.isascii()):
-        refused = refused or f"no URL: its extension is {extension!r}"
-    author = joined.observers.get(observer)
+        refused = refused or f"no address: its extension is {extension!r}"
+    author = text(joined.observers.get(observer))
     return Candidate(
         source="inaturalist_open_data",
         key=str(photo),
@@ -226,11 +225,11 @@ def _candidate(
         url=f"{spec.photo_url.rstrip('/')}/{photo}/{spec.size}.{extension}",
         photo_key=f"inaturalist:{photo}",
         source_url=f"https://www.inaturalist.org/photos/{photo}",
-        title=joined.taxa.get(row["taxon"]),
+        title=text(joined.taxa.get(row["taxon"])),
         author=author,
         licence=licence,
-        licence_text=text or None,
-        attribution=_credit(author or f"observer {observer}", text),
+        licence_text=stated or None,
+        attribution=_credit(author or f"observer {observer}", stated),
         observation_id=uuid(row["high"], row["low"]),
         observer=str(observer) if observer >= 0 else None,
         observed_on=_day(day),
@@ -261,26 +260,10 @@ def _day(number: int) -> str | None:
         return None
 
 
-def _identity(spec: Spec, targets: Sequence[Target], settings: Collect) -> str:
-    """Changes when a place in the order means another photo."""
-    tables: list[Any] = [spec.url]
-    if spec.dumps is not None:
-        paths = sorted(spec.dumps.glob("*.csv*"))
-        tables = [[path.name, path.stat().st_mtime_ns] for path in paths]
-    classes = [[target.name, target.taxa[TAXA]] for target in targets]
-    order = [settings.order, settings.seed, spec.quality_grade]
-    text = json.dumps([tables, classes, order])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _level(cursor: str | None, identity: str) -> int:
-    """Where to go on; 0 where the cursor is of another order."""
-    try:
-        place = json.loads(cursor or "null")
-        return int(place["level"]) if place["of"] == identity else 0
-    except (ValueError, TypeError, KeyError):
+def _level(cursor: str | None) -> int:
+    if cursor is None:
         return 0
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or url
+    if not (cursor.isdecimal() and cursor.isascii()):
+        message = f"the place where collecting stopped cannot be read: {cursor!r}"
+        raise InputError(message)
+    return int(cursor)
