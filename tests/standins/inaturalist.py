@@ -194,18 +194,20 @@ class World:
 
     def _observe(self, subjects: list[list[int]]) -> None:
         self._random.shuffle(subjects)
-        id_, last = FIRST, 0
-        photo_id = 50_000_000
-        for leaves in subjects:
+        id_, photo_id = FIRST, 50_000_000
+        last: dict[int, tuple[int, date]] = {}
+        for number, leaves in enumerate(subjects):
             id_ += self._random.randint(1, GAP)
-            burst = self._random.random() < 0.2
-            last = last if burst else self._random.randrange(len(self.users))
-            day = date(2015, 1, 1) + timedelta(days=(id_ - FIRST) // GAP % 3600)
+            if leaves[0] not in last or self._random.random() > 0.2:
+                days = timedelta(days=number * 3600 // len(subjects))
+                user = self._random.randrange(len(self.users))
+                last[leaves[0]] = (user, date(2015, 1, 1) + days)
+            user, day = last[leaves[0]]
             photos = []
             for _ in range(self._random.choices((1, 2, 3, 6), (70, 18, 8, 4))[0]):
                 photo_id += self._random.randint(1, 9)
                 photos.append(self._photo(photo_id))
-            self._add(id_, self._random.choice(leaves), last, day, photos)
+            self._add(id_, self._random.choice(leaves), user, day, photos)
 
     def _photo(self, id_: int) -> Photo:
         photo = Photo(
