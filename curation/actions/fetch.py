@@ -151,8 +151,13 @@ def _passing(error: FetchError) -> bool:
 
 def _row(route: Route, record: Mapping[str, Any]) -> dict[str, Any]:
     """What every row of the log states; the licence is that of now, for ever."""
-    kept = ("candidate_id", "photo_key", "licence", "licence_text")
-    return {name: record[name] for name in kept} | {
+    key = record["photo_key"]
+    return {
+        "candidate_id": record["candidate_id"],
+        # a list of URLs may hold some with a token
+        "photo_key": key if key is None or _masked(key) == key else None,
+        "licence": record["licence"],
+        "licence_text": record["licence_text"],
         "limits": _limits(route.config),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
