@@ -278,6 +278,7 @@ def _candidate(
         url, width = small, "original" if small == url else spec.size
     title = text(file.get("title"))
     artist = plain(meta.get("Artist"))
+    observer = artist or text(info.get("user"))
     credit = plain(meta.get("Attribution")) or ", ".join(
         part
         for part in (artist or "unknown author", stated, "via Wikimedia Commons")
@@ -298,7 +299,7 @@ def _candidate(
         licence=licence,
         licence_text=stated,
         attribution=credit,
-        observer=artist or text(info.get("user")),
+        observer=f"commons:{observer}" if observer else None,
         observed_on=day(plain(meta.get("DateTimeOriginal"))),
         latitude=shown[0],
         longitude=shown[1],

@@ -46,8 +46,8 @@ TAXA = "gbif"
 
 _MONTHS = 24
 """Requests that cut years into months, at most, for one class."""
-_BYTES = 250_000
-"""Mean size of a photo 1024 pixels wide: an estimate."""
+_BYTES = {"medium": 60_000, "large": 250_000, "original": 1_500_000}
+"""Mean size of a photo: estimates, for those on iNaturalist."""
 _COARSE = 10_000
 """Metres: a place known less well than that may have been blurred on purpose."""
 
@@ -85,9 +85,9 @@ class Spec(SourceSpec):
         "beyond 10,000, and refuses beyond 100,000",
     )
     size: Literal["medium", "large", "original"] = Field(
-        "large",
-        description="size of photos that are on iNaturalist: 500, 1024 or 2048 pixels; "
-        "others come as they are",
+        "medium",
+        description="longer side of photos that are on iNaturalist: 500, 1024 or 2048 "
+        "pixels; others come as they are",
     )
 
 
@@ -139,7 +139,8 @@ def cost(spec: Spec, targets: Sequence[Target], *, settings: Collect) -> Cost:
     each = 1 + _MONTHS + -(-spec.records // spec.page_size)
     photos = min(settings.per_class, spec.records) * len(targets)
     host = "inaturalist-open-data.s3.amazonaws.com"
-    return Cost({host_of(spec.api): each * len(targets)}, photos, host, photos * _BYTES)
+    requests = {host_of(spec.api): each * len(targets)}
+    return Cost(requests, photos, host, photos * _BYTES[spec.size])
 
 
 def again(spec: Spec, keys: Sequence[str], *, door: "Door") -> Iterator[Standing]:
@@ -371,6 +372,7 @@ def _candidate(
     if url and name and name.startswith("inaturalist:"):
         url, revision = _sized(url, spec.size)
     author = text(medium.get("creator")) or text(medium.get("rightsHolder"))
+    observer = text(record.get("recordedBy")) or author
     publisher = text(medium.get("publisher"))
     credit = ", ".join(dict.fromkeys(part for part in (author, publisher) if part))
     observed = _OBSERVATION.match(web(record.get("occurrenceID")) or "")
@@ -391,7 +393,7 @@ def _candidate(
         observation_id=(
             f"inaturalist:{observed[1]}" if observed else f"gbif:{occurrence}"
         ),
-        observer=text(record.get("recordedBy")) or author,
+        observer=f"gbif:{observer}" if observer else None,
         observed_on=day(record.get("eventDate")),
         latitude=place[0],
         longitude=place[1],

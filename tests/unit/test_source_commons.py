@@ -105,7 +105,7 @@ def test_a_file():
     assert found.url == FILE["imageinfo"][0]["thumburl"]
     assert found.source_url == "https://commons.wikimedia.org/wiki/File:X.jpg"
     assert found.title == "X.jpg"
-    assert found.author == "Name"
+    assert (found.author, found.observer) == ("Name", "commons:Name")
     assert (found.licence, found.licence_text) == ("CC-BY-SA-4.0", "CC BY-SA 4.0")
     assert found.attribution == "Name, CC BY-SA 4.0, via Wikimedia Commons"
     assert found.observed_on == "2009-02-01"

@@ -87,7 +87,8 @@ def test_an_inaturalist_photo():
     assert len(found.key.partition(":")[2]) == 32
     assert found.photo_key == "inaturalist:30065447"
     assert found.observation_id == "inaturalist:19535428"
-    assert found.url.endswith("/photos/30065447/large.jpg")
+    assert found.url.endswith("/photos/30065447/medium.jpg")
+    assert found.observer == "gbif:John Waller"
     assert found.source_url == "https://www.inaturalist.org/photos/30065447"
     assert found.licence == "CC-BY-NC-4.0"
     assert found.licence_text == MEDIUM["license"]
