@@ -40,6 +40,8 @@ _CURSOR = b"counterset.cursor"
 _SMALL = 64
 _ROWS_PENDING = 10_000
 _SECONDS_PENDING = 1.0
+_SLOW = 0.02
+"""Seconds: a page that took longer to come came over a network."""
 
 
 def identity(
@@ -139,7 +141,7 @@ class Crawl:
                 raise _unreadable(part.path, error) from error
 
     def add(self, rows: pl.DataFrame, cursor: str | None, *, took: float = 1.0) -> None:
-        """Add a page; it is on disk at once when it took long to come.
+        """Add a page; it is on disk when this returns, if it took long to come.
 
         Pages that come faster than they are written are gathered, for about a second:
         those are had again as quickly.
@@ -156,7 +158,7 @@ class Crawl:
         self.cursor, self.whole = cursor, cursor is None
         if (
             self.whole
-            or took >= self._cost
+            or took >= min(self._cost, _SLOW)
             or self._held >= _ROWS_PENDING
             or time.monotonic() - self._kept >= _SECONDS_PENDING
         ):
