@@ -244,7 +244,8 @@ def _first(seen: Numbers, choice: Choice) -> Numbers:
         (rows,) = np.nonzero(seen["class"] == place)
         ranks = choice.ranks(seen[rows])
         keep[rows[np.argpartition(ranks, choice.bound)[choice.bound :]]] = False
-    return seen[keep]
+    first: Numbers = seen[keep]
+    return first
 
 
 def _photos(table: Table, seen: Numbers) -> tuple[Numbers, list[str], list[str]]:

@@ -88,12 +88,18 @@ class Table:
         if b"\r" in block:
             # on its own it would end a row here, and nowhere else
             block = block.replace(b"\r\n", b"\n").replace(b"\r", b" ")
-        table = pa_csv.read_csv(
+        try:
+            table = self._read(block, header)
+        except pa.ArrowInvalid:
+            table = self._read(self._even(block, len(header)), header)
+        self.rows += table.num_rows
+        return table
+
+    def _read(self, block: bytes, header: list[str]) -> pa.Table:
+        return pa_csv.read_csv(
             pa.BufferReader(block),
             read_options=pa_csv.ReadOptions(column_names=header),
-            parse_options=pa_csv.ParseOptions(
-                delimiter="\t", quote_char=False, invalid_row_handler=self._skip
-            ),
+            parse_options=pa_csv.ParseOptions(delimiter="\t", quote_char=False),
             convert_options=pa_csv.ConvertOptions(
                 include_columns=self._columns,
                 column_types={name: pa.binary() for name in self._columns},
@@ -101,29 +107,28 @@ class Table:
                 strings_can_be_null=False,
             ),
         )
-        self.rows += table.num_rows
-        return table
 
-    def _skip(self, row: pa_csv.InvalidRow) -> str:
-        self.ragged += 1
-        return "skip"
+    def _even(self, block: bytes, width: int) -> bytes:
+        """The block without ragged rows (pyarrow's own handler fails on odd bytes)."""
+        lines = [line for line in block.split(b"\n") if line]
+        even = [line for line in lines if line.count(b"\t") == width - 1]
+        self.ragged += len(lines) - len(even)
+        return b"\n".join(even) + b"\n"
 
 
 def texts(column: pa.ChunkedArray) -> pl.Series:
     """As text; what is not UTF-8 is decoded with its bad bytes replaced."""
     raw = pl.Series(pl.from_arrow(column))
-    decoded = raw.cast(pl.String, strict=False)
-    bad = decoded.is_null()
-    if bad.any():
-        mended = [one.decode(errors="replace") for one in raw.filter(bad)]
-        decoded = decoded.scatter(bad.arg_true(), mended)
-    return decoded
+    try:
+        return raw.cast(pl.String)
+    except pl.exceptions.ComputeError:
+        mended = [one.decode(errors="replace") for one in raw]
+        return pl.Series(mended, dtype=pl.String)
 
 
 def integers(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """(N,) int64; -1 for what is no whole number, or too large a one."""
-    decoded = pl.Series(pl.from_arrow(column)).cast(pl.String, strict=False)
-    return decoded.cast(pl.Int64, strict=False).fill_null(-1).to_numpy()
+    return texts(column).cast(pl.Int64, strict=False).fill_null(-1).to_numpy()
 
 
 class Words:

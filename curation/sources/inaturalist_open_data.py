@@ -228,7 +228,7 @@ def _candidate(
         title=text(joined.taxa.get(row["taxon"])),
         author=author,
         licence=licence,
-        licence_text=stated or None,
+        licence_text=text(stated),
         attribution=_credit(author or f"observer {observer}", stated),
         observation_id=uuid(row["high"], row["low"]),
         observer=str(observer) if observer >= 0 else None,
