@@ -40,7 +40,6 @@ from curation.records import (
     listing,
     mapping,
     text,
-    web,
     whole,
 )
 from curation.sources import Candidate, Cost, Page, Standing, Target
@@ -77,8 +76,10 @@ _VERSION = re.compile(r"-\d\.\d(-[A-Z]+)?$")
 # rough means of JPEGs at most 500, 1024 and 2048 pixels long
 _BYTES = {"medium": 60_000, "large": 250_000, "original": 1_500_000}
 _SIZED = re.compile(
-    r"(?P<folder>[^?#]+/)(?:square|thumb|small|medium|large|original)"
-    r"(?P<rest>(?:\.\w{1,5})?(?:\?[^#]*)?)"
+    r"(?P<folder>https?://[\w.:-]+/(?:[\w./-]*/)?)"
+    r"(?:square|thumb|small|medium|large|original)"
+    r"(?P<rest>(?:\.\w{1,5})?(?:\?[\w=&%.-]*)?)",
+    re.ASCII,
 )
 
 
@@ -427,7 +428,7 @@ def _withheld(seen: Mapping[str, Any], photo: Mapping[str, Any]) -> str | None:
 
 def _sized(address: object, size: str) -> str | None:
     """The address of another size; one of a photo that was removed names none."""
-    found = _SIZED.fullmatch(web(address) or "")
+    found = _SIZED.fullmatch(address) if isinstance(address, str) else None
     return f"{found['folder']}{size}{found['rest']}" if found else None
 
 

@@ -547,13 +547,10 @@ def mutated(draw):
     content = json.loads(json.dumps(GOOD))
     for _ in range(draw(st.integers(1, 3))):
         where = draw(st.sampled_from(["top", "photo", "user", "taxon"]))
-        tables = {
-            "top": content,
-            "photo": (content.get("photos") or [None])[0],
-            "user": content.get("user"),
-            "taxon": content.get("taxon"),
-        }
-        table = tables[where] if isinstance(content.get("photos"), list) else content
+        table = content if where == "top" else content.get(where)
+        if where == "photo":
+            photos = content.get("photos")
+            table = photos[0] if isinstance(photos, list) and photos else None
         if isinstance(table, dict) and table:
             table[draw(st.sampled_from(sorted(table)))] = draw(ANY)
     return content
