@@ -2,7 +2,7 @@
 
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from requests import Response
 from urllib3.exceptions import HTTPError
@@ -55,20 +55,13 @@ def _broken(error: Exception, received: int) -> str:
     return f"the body broke off after {received} bytes"
 
 
-def whole(
-    response: Response,
-    *,
-    limit: int,
-    timeout: float,
-    count: Callable[[int], None] = lambda n: None,
-) -> bytes:
+def whole(response: Response, *, limit: int, timeout: float) -> bytes:
     """A body, decompressed; `limit` holds before and after.
 
     Args:
         response: whose body was not read.
         limit: bytes.
         timeout: as in `wire`.
-        count: told the bytes that came over the wire, also when reading fails.
 
     Raises:
         Final: longer than `limit`, or in an encoding that was not asked for.
@@ -76,18 +69,12 @@ def whole(
     """
     unpack = _unpacking(response)
     parts: list[bytes] = []
-    received = unpacked = 0
-    try:
-        for piece in wire(response, limit=limit, timeout=timeout):
-            received += len(piece)
-            if unpack is None:
-                parts.append(piece)
-                continue
-            parts.append(_unpacked(unpack, piece, limit - unpacked))
-            unpacked += len(parts[-1])
-    finally:
-        count(received)
-    if unpack is not None and not unpack.eof and received:
+    have = 0
+    for piece in wire(response, limit=limit, timeout=timeout):
+        part = _unpacked(unpack, piece, limit - have, limit) if unpack else piece
+        have += len(part)
+        parts.append(part)
+    if unpack is not None and not unpack.eof and parts:
         reason = "the compressed body broke off"
         raise Again(reason)
     return b"".join(parts)
@@ -103,7 +90,7 @@ def _unpacking(response: Response) -> "zlib._Decompress | None":
     raise Final(reason)
 
 
-def _unpacked(unpack: "zlib._Decompress", piece: bytes, room: int) -> bytes:
+def _unpacked(unpack: "zlib._Decompress", piece: bytes, room: int, limit: int) -> bytes:
     """A piece decompressed, at most `room` bytes: a bomb is not let off."""
     try:
         data = unpack.decompress(piece, room + 1)
@@ -111,6 +98,6 @@ def _unpacked(unpack: "zlib._Decompress", piece: bytes, room: int) -> bytes:
         reason = "the compressed body is damaged"
         raise Again(reason) from error
     if len(data) > room or unpack.unconsumed_tail:
-        reason = f"more than {room + 1} bytes when decompressed"
+        reason = f"more than {limit} bytes when decompressed"
         raise Final(reason)
     return data

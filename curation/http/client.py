@@ -2,6 +2,10 @@
 
 Of `requests` only the adapter is used: no cookies, no passwords from files, and no
 redirect that was not looked at.
+
+Proxies of the environment (`HTTPS_PROXY`, `NO_PROXY`) are used. A proxy looks names up
+itself, so that behind one only the names and addresses in URLs are checked, and it is
+the proxy's part not to lead into its own network.
 """
 
 import os
@@ -9,7 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Generic, TypeVar
@@ -17,7 +21,7 @@ from urllib.parse import urljoin
 
 import requests
 from requests import PreparedRequest, Response
-from requests.exceptions import SSLError
+from requests.exceptions import ProxyError
 from requests.utils import get_environ_proxies
 
 from curation.config import Http
@@ -32,6 +36,8 @@ from curation.http.watch import Watch
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HOPS = 5
+_UNTRUSTED = "the certificate is not trusted"
+_BROKEN = "the connection broke off"
 _T = TypeVar("_T")
 
 
@@ -77,6 +83,7 @@ class Client:
         )
         self._proxies: dict[str, Mapping[str, str]] = {}
         self._agent = _agent(contact)
+        self._certificates = _certificates()
 
     def close(self) -> None:
         """Close all connections; threads that wait for a host give up."""
@@ -193,7 +200,7 @@ class Client:
             ):
                 target = response.headers.get("Location")
                 if response.status_code in _REDIRECTS and target:
-                    url = urljoin(where.url, _text(target))
+                    url = _joined(where.url, target)
                     continue
                 self._judge(response, photo=what.photo)
                 value = what.read(response, where)
@@ -263,23 +270,24 @@ class Client:
 
     def _send(self, where: Place, headers: Mapping[str, str]) -> Response:
         request = PreparedRequest()
-        request.prepare(
-            method="GET", url=where.url, headers={"User-Agent": self._agent, **headers}
-        )
-        timeout = self.http.timeout
+        headers, timeout = {"User-Agent": self._agent, **headers}, self.http.timeout
+        try:
+            request.prepare(method="GET", url=where.url, headers=headers)
+        except (requests.RequestException, UnicodeError) as error:
+            message = "not a valid URL"
+            raise RefusedUrl(message) from error
         try:
             return self._adapter.send(
                 request,
                 stream=True,
                 timeout=(timeout, timeout),
-                verify=_certificates(),
+                verify=self._certificates,
                 proxies=self._proxies_for(where),
             )
-        except SSLError as error:
-            reason = f"{where.service}: no secure connection: {_cause(error)}"
-            raise Final(reason) from error
         except requests.RequestException as error:
             reason = f"{where.service}: {_cause(error)}"
+            if _UNTRUSTED in reason:
+                raise Final(reason) from error
             raise Again(reason, silent=True) from error
         except (OSError, ValueError) as error:
             reason = f"{where.service}: {type(error).__name__}"
@@ -314,25 +322,33 @@ def _certificates() -> str | bool:
     return next((os.environ[name] for name in names if os.environ.get(name)), True)
 
 
-def _text(header: str) -> str:
-    """A header that is UTF-8 under the hood, as some send it in Location."""
+def _joined(url: str, target: str) -> str:
+    """Where a redirect leads; its header may be UTF-8 under the hood."""
+    with suppress(UnicodeError):
+        target = target.encode("latin-1").decode("utf-8")
     try:
-        return header.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return header
+        return urljoin(url, target)
+    except ValueError as error:
+        message = "redirected to what is not a valid URL"
+        raise RefusedUrl(message) from error
 
 
 def _cause(error: Exception) -> str:
-    """Why there was no answer, in words without addresses of memory or URLs."""
-    text = str(error)
-    if "NameResolution" in text or "Name or service" in text:
-        return "the name has no address"
-    if "timed out" in text or "timeout" in type(error).__name__.lower():
-        return "no answer in time"
-    if "refused" in text:
-        return "the connection was refused"
-    if "certificate" in text.lower():
-        return "the certificate is not trusted"
-    if "closed connection" in text or "reset" in text or "aborted" in text.lower():
-        return "the connection broke off"
-    return type(error).__name__
+    """Why there was no answer, in words without URLs or addresses of memory."""
+    text = str(error).lower()
+    if isinstance(error, ProxyError) or "proxy" in text:
+        return "the proxy of this machine cannot be used"
+    known = (
+        ("certificate", _UNTRUSTED),
+        ("nameresolution", "the name has no address"),
+        ("no address", "the name has no address"),
+        ("timed out", "no answer in time"),
+        ("refused", "the connection was refused"),
+        ("closed connection", _BROKEN),
+        ("reset", _BROKEN),
+        ("aborted", _BROKEN),
+        ("broken pipe", _BROKEN),
+        ("unreachable", "the network is unreachable"),
+        ("ssl", "no secure connection"),
+    )
+    return next((words for part, words in known if part in text), type(error).__name__)

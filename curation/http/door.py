@@ -106,7 +106,8 @@ class HttpDoor:
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
-            reason = f"HTTP {status}, but not JSON: {len(body)} bytes"
+            found = "a web page" if body.lstrip()[:1] == b"<" else f"{len(body)} bytes"
+            reason = f"HTTP {status}, but not JSON: {found}"
             raise Again(reason, status=status) from error
 
     def lines(self, url: str) -> Iterator[bytes]:

@@ -14,15 +14,15 @@ _SERVICES = frozenset(
     + [*range(6665, 6670), 10080]
 )
 """Ports above 1023 on which something other than a web server listens."""
-_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?", re.ASCII)
+_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?", re.ASCII)
 _INSIDE = ("localhost", "local", "internal", "intranet", "lan", "home.arpa")
 """Last parts of names that only mean something inside a network."""
 
 _SECRET = r"(?:api[_-]?key|key|(?:access[_-]?|auth[_-]?)?token|secret|client_secret"
 _SECRET += r"|password|passwd|pwd|signature|sig|x-amz-[a-z-]+|authorization)"
 _HIDDEN = (
-    (re.compile(rf"(?i)\b({_SECRET}[\"']?\s*[=:]\s*[\"']?)[^&#\s\"'<>,;)]+"), r"\1***"),
     (re.compile(r"(?i)\b(bearer|basic|token)\s+[a-z0-9._~+/=-]{6,}"), r"\1 ***"),
+    (re.compile(rf"(?i)\b({_SECRET}[\"']?\s*[=:]\s*[\"']?)[^&#\s\"'<>,;)]+"), r"\1***"),
     (re.compile(r"(?i)(?<=//)[^/?#\s@]*@"), "***@"),
     (re.compile(r"[\w.+%-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+"), "<e-mail>"),
 )
@@ -100,8 +100,12 @@ def place(url: str, allowed: frozenset[str] = frozenset()) -> Place:
     if scheme not in _PORTS:
         message = f"{scheme[:20] or 'no scheme'}: only http and https are asked"
         raise RefusedUrl(message)
-    if parts.auth is not None:
+    authority = re.split(r"[/?#]", url.strip().partition("//")[2], maxsplit=1)[0]
+    if parts.auth is not None or "@" in authority:
         message = "the URL has a user name or password"
+        raise RefusedUrl(message)
+    if "%" in authority and not authority.startswith("["):
+        message = f"{authority[:60]!r} is not a host name"
         raise RefusedUrl(message)
     host = (parts.host or "").lower().rstrip(".")
     if host.startswith("["):
@@ -126,7 +130,8 @@ def _usual(host: str, port: int) -> None:
     if labels[-1].isdigit() or labels[-1].startswith("0x") or _is_number(host):
         message = f"{host[:60]}: an address in an unusual spelling"
         raise RefusedUrl(message)
-    if not all(len(label) <= 63 and _NAME.fullmatch(label) for label in labels):
+    well = all(len(label) <= 63 and _NAME.fullmatch(label) for label in labels)
+    if not well or len(host) > 253:
         message = f"{host[:60]!r} is not a host name"
         raise RefusedUrl(message)
     inside = any(host == end or host.endswith(f".{end}") for end in _INSIDE)
