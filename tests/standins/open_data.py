@@ -190,7 +190,10 @@ class Bucket:
                 return Answer(body=body[: len(body) // 2], length=len(body))
             return Answer(body=body, headers={"Content-Type": "binary/octet-stream"})
         parts = asked.path.split("/")
-        if parts[1] != "photos" or len(parts) != 4 or parts[2] in self.gone:
+        if parts[1] != "photos" or len(parts) != 4:
+            body = b"<Error><Code>NoSuchKey</Code></Error>"
+            return Answer(404, body, {"Content-Type": "application/xml"})
+        if parts[2] in self.gone:
             body = b"<Error><Code>AccessDenied</Code></Error>"
             return Answer(403, body, {"Content-Type": "application/xml"})
         return Answer(
