@@ -19,7 +19,9 @@ INPUTS = (
 
 def settings(config: Dataset) -> dict[str, Any]:
     """What card and provenance state, and the card's own text."""
-    made_by = config.model_dump(mode="json", exclude={"run", "evaluate", "report"})
+    made_by = config.model_dump(
+        mode="json", exclude={"run", "evaluate", "report", "http"}
+    )
     return made_by | {"text": _text(config)}
 
 

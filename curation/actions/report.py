@@ -22,7 +22,10 @@ INPUTS = (*TABLES, "fetches", "results")
 
 def settings(config: Dataset) -> dict[str, Any]:
     """The whole configuration, for the page states it, and what was planted."""
-    return {"config": config.model_dump(mode="json"), "truth": _truth(config)}
+    return {
+        "config": config.model_dump(mode="json", exclude={"http"}),
+        "truth": _truth(config),
+    }
 
 
 def intact(route: Route) -> bool:

@@ -22,7 +22,7 @@ from curation.release.shards import Split, as_arrow, open_parquet, write_split
 
 CHECKSUMS, LICENCES, PROVENANCE = "checksums.sha256", "LICENSES.csv", "provenance.json"
 # sections of the configuration that change nothing in a release
-_NOT_MADE_BY = ("run", "evaluate", "report")
+_NOT_MADE_BY = ("run", "http", "evaluate", "report")
 
 
 def write(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from curation import licences
+from curation.release.portable import portable
 from curation.reports.cards import Credit, credits_of
 from curation.reports.facts import Facts
 
@@ -85,12 +86,8 @@ def composed(facts: Facts) -> tuple[int, int]:
 
 
 def settings(facts: Facts) -> str:
-    """The configuration as JSON, without the folders of this machine."""
-    plain = facts.config.model_dump(mode="json")
-    for source in plain["sources"]:
-        source["path"] = source["path"].rsplit("/", 1)[-1]
-    if plain["report"]["truth"]:
-        plain["report"]["truth"] = plain["report"]["truth"].rsplit("/", 1)[-1]
+    """The configuration as JSON, without folders of this machine and who is asking."""
+    plain = portable(facts.config.model_dump(mode="json", exclude={"http"}))
     return json.dumps(plain, indent=2, ensure_ascii=False)
 
 
