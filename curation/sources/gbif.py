@@ -8,7 +8,6 @@ small enough to be walked through. https://techdocs.gbif.org/en/openapi/v1/occur
 import hashlib
 import json
 import logging
-import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,7 +16,7 @@ from urllib.parse import quote
 from pydantic import Field
 
 from curation.config import Collect, SourceSpec
-from curation.errors import ConfigError, InputError, SourceError
+from curation.errors import ConfigError, SourceError
 from curation.records import (
     NO_ADDRESS,
     by_class,
@@ -34,6 +33,7 @@ from curation.records import (
     web,
     whole,
 )
+from curation.slices import Slice, merged, unfolded
 from curation.sources import Candidate, Cost, Page, Standing, Target
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def pages(
     ) -> Iterator[tuple[Sequence[Candidate], dict[str, Any] | None]]:
         search = _base(spec, target)
         plan = at or _planned(spec, search, settings, door, name=target.name)
-        slices, blocks, step = _blocks(plan)
+        slices, blocks, step = unfolded(plan)
         if step >= len(blocks):
             yield [], None
         for place in range(step, len(blocks)):
@@ -206,7 +206,7 @@ def _planned(
     """
     shuffled = settings.order == "random"
     total, years = _counts(spec, {**search, "facet": "year"}, door)
-    plan: list[tuple[str, str, int]] = []
+    plan: list[Slice] = []
     if not years or (shuffled and total <= spec.window):
         plan, years = [("", "", total)], {}
     elif (without := total - sum(years.values())) > 0:
@@ -231,62 +231,13 @@ def _planned(
                 name, spec.window, count, year_ or "any", month_ or "any",
             )  # fmt: skip
     return {
-        "plan": _merged(plan, spec.window) if shuffled else plan,
+        "plan": merged(plan, spec.window) if shuffled else plan,
         "shuffle": f"{settings.seed} {name}" if shuffled else None,
         "size": spec.page_size,
         "window": spec.window,
         "pages": -(-spec.records // spec.page_size),
         "next": 0,
     }
-
-
-def _merged(
-    plan: Sequence[tuple[str, str, int]], window: int
-) -> list[tuple[str, str, int]]:
-    """Neighbouring years, or months of a year, together while the window holds them."""
-    merged: list[tuple[str, str, int]] = []
-    for year, month, count in plan:
-        if merged:
-            last_year, last_month, last = merged[-1]
-            if last + count <= window and bool(month) == bool(last_month):
-                span = f"{last_year.partition(',')[0]},{year}"
-                if not month:
-                    merged[-1] = (span, "", last + count)
-                    continue
-                if year == last_year:
-                    span = f"{last_month.partition(',')[0]},{month}"
-                    merged[-1] = (year, span, last + count)
-                    continue
-        merged.append((year, month, count))
-    return merged
-
-
-def _blocks(
-    plan: object,
-) -> tuple[list[dict[str, str]], list[tuple[int, int, int]], int]:
-    """The searches, the answers to ask for (search, offset, limit), and where to go on.
-
-    Raises:
-        InputError: this is no plan.
-    """
-    stored = mapping(plan)
-    try:
-        size, window, start = stored["size"], stored["window"], stored["next"]
-        blocks = [
-            (which, offset, min(size, min(count, window) - offset))
-            for which, (_, _, count) in enumerate(stored["plan"])
-            for offset in range(0, min(count, window), size)
-        ]
-        slices = [
-            {name: str(value) for name, value in (("year", y), ("month", m)) if value}
-            for y, m, _ in stored["plan"]
-        ]
-        if stored["shuffle"] is not None:
-            random.Random(stored["shuffle"]).shuffle(blocks)
-        return slices, blocks[: stored["pages"]], int(start)
-    except (KeyError, TypeError, ValueError) as error:
-        message = f"the place where collecting stopped cannot be read: {plan!r}"
-        raise InputError(message) from error
 
 
 def _counts(

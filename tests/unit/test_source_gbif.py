@@ -245,6 +245,27 @@ def test_a_month_that_is_too_large_is_said(caplog):
     assert "only 40 of 900 records can be looked at (year 2019" in caplog.text
 
 
+def test_no_more_is_asked_than_estimated():
+    years = [{"name": str(1900 + n), "count": 900} for n in range(60)]
+    months = [{"field": "MONTH", "counts": [{"name": "5", "count": 900}]}]
+    facets = [{"field": "YEAR", "counts": years}]
+    door = Says({"count": 54_000, "facets": facets}, {"results": []})
+    door.json = _by_facet(door.json, {"count": 900, "facets": months})
+    crawl(door, window=40, page_size=20, records=200)
+    spec = gbif.Spec(kind="gbif", window=40, page_size=20, records=200)
+    estimate = gbif.cost(spec, [BEAR, BEAR], settings=Collect(per_class=100))
+    assert estimate.requests == {"api.gbif.org": 2 * len(door.asked)}
+    assert (estimate.photos, estimate.bytes) == (200, 200 * 60_000)
+
+
+def _by_facet(json, months):
+    def answer(url, *, params=None, contact=False):
+        said = json(url, params=params, contact=contact)
+        return months if (params or {}).get("facet") == "month" else said
+
+    return answer
+
+
 def test_no_more_records_are_looked_at_than_wanted(door):
     with Gbif({5: 300}).serve() as server:
         crawl(door, api=f"{server.url}/v1", page_size=20, records=50)
