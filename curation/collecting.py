@@ -19,7 +19,7 @@ from curation.crawls import Crawl
 from curation.errors import ConfigError, HostBlocked, RemoteError
 from curation.http import Door
 from curation.pipeline import Route
-from curation.selection import Seen, Selection
+from curation.selection import Selection, Tally
 from curation.shelf import Shelf
 from curation.sources import Page, Source, Target, source
 
@@ -155,7 +155,7 @@ class Asking:
         self.selection = Selection(config.collect, route.classes, limit=route.limit)
         self.troubles: list[RemoteError] = []
         self._gone = Gone(route.shelf)
-        self._seen = Seen()
+        self._seen = Tally()
         self._door: Door | None = None
         self._left: set[int] = set()  # places not asked any more in this run
         self._failed: dict[int, int] = {}
@@ -263,7 +263,7 @@ class Asking:
     def _unseen(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows whose record did not come by before, here or in another source."""
         first = rows.unique("candidate_id", keep="first", maintain_order=True)
-        return first.filter(~self._seen.known(hashes(first)))
+        return first.filter(self._seen.counts(hashes(first)) == 0)
 
     def _trouble(self, unit: Unit, error: RemoteError) -> None:
         """A service failed: the others go on."""

@@ -38,6 +38,7 @@ SETTINGS = ("order", "seed", "licences", "coordinates")
 
 _CURSOR = b"counterset.cursor"
 _SMALL = 64
+_READ = 16_384
 _ROWS_PENDING = 10_000
 _SECONDS_PENDING = 1.0
 _SLOW = 0.02
@@ -134,7 +135,7 @@ class Crawl:
         for part in self._parts:
             try:
                 for rows in pq.ParquetFile(part.path).iter_batches(
-                    BATCH, use_threads=False
+                    _READ, use_threads=False
                 ):
                     yield _conformed(pl.DataFrame(pl.from_arrow(rows)))
             except (OSError, pa.ArrowInvalid) as error:

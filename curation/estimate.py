@@ -187,6 +187,8 @@ def _days(amount: float, per_day: int | None, hours: float) -> float:
 def _needs(route: Route) -> Iterator[tuple[int, _Need]]:
     """What each remote source, by its place, still has to give."""
     config = route.config
+    if not any(source(spec.kind).REMOTE for spec in config.sources):
+        return
     selection = Selection(config.collect, route.classes, limit=route.limit)
     gone, fetched = Gone(route.shelf), _fetched(route)
     looked_up: set[str] = set()

@@ -11,9 +11,8 @@ classes is a contradiction which later stages must see.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,13 +21,16 @@ from numpy.typing import NDArray
 from curation.config import Collect
 from curation.licences import normalise
 
+Keys = NDArray[np.uint64]
+Counts = NDArray[np.int32]
+
 _NONE = "no licence is stated"
 
 
 class Selection:
     """Judges records in the order they come; remembers what it let through.
 
-    Memory grows with the records let through, by about 200 bytes each.
+    Memory grows with the records let through, by less than 100 bytes each.
     """
 
     def __init__(
@@ -45,12 +47,11 @@ class Selection:
         self._licences = Licences(settings.licences)
         self._passed: Counter[tuple[int, str]] = Counter()  # by source and class
         self._total: Counter[str] = Counter()
-        # by hashes of 64 bits: a million of them meet by chance once in 37 million
-        # runs, and strings would take three times the memory
-        self._photos: dict[int, None] = {}
-        self._observations: Counter[int] = Counter()
-        self._observers: Counter[int] = Counter()
-        self._days: Counter[int] = Counter()
+        self._photos = _Cap(1)
+        self._observations = _Cap(settings.per_observation)
+        self._observers = _Cap(settings.per_observer)
+        self._days = _Cap(settings.per_observer_day)
+        self._caps = (self._photos, self._observations, self._observers, self._days)
 
     def passed(self, class_: str, *, place: int) -> int:
         """Records of a class that one source gave and that passed."""
@@ -93,61 +94,53 @@ class Selection:
         """
         reasons: list[str | None] = []
         open_ = {name for name in classes if self.wanted(name, place=place)}
-        for name, *facts in _facts(rows):
+        keys = rows.select(_KEYS)
+        for cap, key in zip(self._caps, keys, strict=True):
+            cap.begin(key)
+        facts = (rows[name].to_list() for name in _JUDGED)
+        for row, (name, *said) in enumerate(zip(*facts, strict=True)):
             if not open_:
                 break
-            reason = self._refusal(place, name, *facts)
+            reason = self._refusal(row, place, name, *said)
             reasons.append(reason)
             if reason is None and name in open_ and not self.wanted(name, place=place):
                 open_.discard(name)
+        for cap in self._caps:
+            cap.end()
         refused = pl.Series("refused", reasons, dtype=pl.String)
         return rows.head(len(reasons)).with_columns(refused)
 
     def _refusal(
         self,
+        row: int,
         place: int,
         name: str,
         refused: str | None,
         licence: str | None,
         text: str | None,
-        photo: int,
-        observation: int | None,
-        observer: int | None,
-        day: int | None,
     ) -> str | None:
         """Why a record does not pass; None when it does, which is remembered."""
-        asked = self._settings
         if refused is not None:
             return refused
         if name not in self._classes:
             return f"class {name!r} is not in dataset.toml"
         if (reason := self._licences.refusal(licence, text)) is not None:
             return reason
-        if photo in self._photos:
+        if self._photos.full(row):
             return "the same photo as an earlier record (photo_key)"
         if not self.wanted(name, place=place):
             return "enough photos of its class (collect.per_class)"
-        if self._full(self._observations, observation, asked.per_observation):
+        if self._observations.full(row):
             return "enough photos of its observation (collect.per_observation)"
-        if self._full(self._observers, observer, asked.per_observer):
+        if self._observers.full(row):
             return "enough photos of its observer (collect.per_observer)"
-        if self._full(self._days, day, asked.per_observer_day):
+        if self._days.full(row):
             return "enough photos of its observer's day (collect.per_observer_day)"
-        self._photos[photo] = None
-        for counts, key in (
-            (self._observations, observation),
-            (self._observers, observer),
-            (self._days, day),
-        ):
-            if key is not None:
-                counts[key] += 1
+        for cap in self._caps:
+            cap.count(row)
         self._passed[place, name] += 1
         self._total[name] += 1
         return None
-
-    @staticmethod
-    def _full(counts: Counter[int], key: int | None, cap: int) -> bool:
-        return key is not None and cap > 0 and counts[key] >= cap
 
 
 class Licences:
@@ -184,50 +177,94 @@ class Licences:
         return f"licence {licence} is not let in (collect.licences)"
 
 
-class Seen:
-    """Keys of 64 bits that came by, in 8 bytes each."""
+class Tally:
+    """How often keys of 64 bits were counted, in 12 bytes each.
+
+    Keys are hashes: among a million, two meet by chance once in 37 million times, and
+    strings in a dictionary would take ten times the memory.
+    """
 
     def __init__(self) -> None:
-        self._runs: list[NDArray[np.uint64]] = []  # sorted, each larger than the next
+        # sorted keys with their counts, each run larger than the next
+        self._runs: list[tuple[Keys, Counts]] = []
 
-    def known(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Which of the keys were added before: (N,) bool for (N,) uint64."""
-        found = np.zeros(len(keys), dtype=bool)
-        for run in self._runs:
-            at = np.minimum(np.searchsorted(run, keys), len(run) - 1)
-            found |= run[at] == keys
+    def counts(self, keys: Keys) -> Counts:
+        """How often each key was counted: (N,) int32 for (N,) uint64."""
+        found = np.zeros(len(keys), dtype=np.int32)
+        for known, counts in self._runs:
+            at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+            found += np.where(known[at] == keys, counts[at], 0)
         return found
 
-    def add(self, keys: NDArray[np.uint64]) -> None:
-        """Remember keys."""
+    def add(self, keys: Keys, counts: Counts | None = None) -> None:
+        """Count keys, each once or so many times."""
         if not len(keys):
             return
-        run = np.sort(keys)
-        while self._runs and len(self._runs[-1]) <= len(run):
-            run = np.sort(np.concatenate([self._runs.pop(), run]))
+        if counts is None:
+            counts = np.ones(len(keys), dtype=np.int32)
+        run = _summed(keys, counts)
+        while self._runs and len(self._runs[-1][0]) <= len(run[0]):
+            known, before = self._runs.pop()
+            run = _summed(
+                np.concatenate([known, run[0]]), np.concatenate([before, run[1]])
+            )
         self._runs.append(run)
 
 
-def _facts(rows: pl.DataFrame) -> Iterator[tuple[Any, ...]]:
-    """What is judged of each row; photo, observation, observer and day as hashes.
+class _Cap:
+    """At most so many of one key; 0 means any number."""
 
-    A photo without a key is known by its URL. Each counts within its class.
-    """
-    photo = pl.coalesce("photo_key", pl.concat_str(pl.lit("url:"), "url"))
-    columns = rows.select(
-        "class",
-        "refused",
-        "licence",
-        "licence_text",
-        _hashed("photo", photo, 1),
-        _hashed("observation", pl.col("observation_id"), 2),
-        _hashed("observer", pl.col("observer"), 3),
-        _hashed("day", pl.concat_str("observer", "observed_on", separator="\x1f"), 4),
-    )
-    return zip(*(column.to_list() for column in columns), strict=True)
+    def __init__(self, cap: int) -> None:
+        self._cap, self._tally = cap, Tally()
+        self._keys: list[int | None] = []
+        self._before: list[int] = []
+        self._now: Counter[int] = Counter()
+
+    def begin(self, keys: pl.Series) -> None:
+        """Look at rows by their keys; null has no cap."""
+        if self._cap:
+            self._keys = keys.to_list()
+            known = keys.fill_null(0).to_numpy()
+            self._before = self._tally.counts(known).tolist()
+
+    def full(self, row: int) -> bool:
+        """Whether no more of a row's key may pass."""
+        if not self._cap or (key := self._keys[row]) is None:
+            return False
+        return self._before[row] + self._now[key] >= self._cap
+
+    def count(self, row: int) -> None:
+        """A row passed."""
+        if self._cap and (key := self._keys[row]) is not None:
+            self._now[key] += 1
+
+    def end(self) -> None:
+        """Remember what passed."""
+        keys = np.fromiter(self._now.keys(), np.uint64, len(self._now))
+        counts = np.fromiter(self._now.values(), np.int32, len(self._now))
+        self._tally.add(keys, counts)
+        self._now = Counter()
+
+
+def _summed(keys: Keys, counts: Counts) -> tuple[Keys, Counts]:
+    """Keys sorted and distinct, their counts added up."""
+    order = np.argsort(keys, kind="stable")
+    keys, counts = keys[order], counts[order]
+    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
+    return keys[starts], np.add.reduceat(counts, starts, dtype=np.int32)
 
 
 def _hashed(name: str, key: pl.Expr, seed: int) -> pl.Expr:
     """A hash of a key within a class; null where there is no key."""
     whole = pl.concat_str("class", key, separator="\x1f")
     return pl.when(key.is_not_null()).then(whole.hash(seed)).alias(name)
+
+
+_JUDGED = ("class", "refused", "licence", "licence_text")
+# in the order of Selection's caps; a photo without a key is known by its URL
+_KEYS = (
+    _hashed("photo", pl.coalesce("photo_key", pl.format("url:{}", "url")), 1),
+    _hashed("observation", pl.col("observation_id"), 2),
+    _hashed("observer", pl.col("observer"), 3),
+    _hashed("day", pl.concat_str("observer", "observed_on", separator="\x1f"), 4),
+)

@@ -17,7 +17,7 @@ from curation.collecting import Asking, hashes, identified
 from curation.config import Dataset
 from curation.pipeline import Route
 from curation.schemas import conform
-from curation.selection import Seen
+from curation.selection import Tally
 from curation.sources import source
 
 VERSION = 2
@@ -84,7 +84,7 @@ class Candidates:
     _rows: int = 0
     _held: list[pl.DataFrame] = field(default_factory=list)
     _digests: list[str] = field(default_factory=list)
-    _before: Seen = field(default_factory=Seen)
+    _before: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
         """Remember what the table has now."""
@@ -100,7 +100,7 @@ class Candidates:
         order = pl.int_range(start, start + rows.height, dtype=pl.Int64)
         self._held.append(rows.with_columns(place=pl.lit(place, pl.Int64), order=order))
         self._rows += rows.height
-        self.new += int((~self._before.known(hashes(rows))).sum())
+        self.new += int((self._before.counts(hashes(rows)) == 0).sum())
         if failing:
             self.failed += rows["refused"].count()
         if sum(held.height for held in self._held) >= _PART:

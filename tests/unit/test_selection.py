@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from curation import crawls
 from curation.actions.collect import identified
 from curation.config import Collect
-from curation.selection import Licences, Seen, Selection
+from curation.selection import Licences, Selection, Tally
 from curation.sources import Candidate
 
 CLASSES = ("bear", "fox")
@@ -217,13 +217,13 @@ def test_pages_do_not_matter_and_no_cap_is_passed(records, cuts):
 
 
 @given(st.lists(st.lists(st.integers(0, 30), max_size=12), max_size=12))
-def test_seen_knows_exactly_what_was_added(pages):
-    seen, known = Seen(), set()
+def test_a_tally_counts_as_a_counter_does(pages):
+    tally, counter = Tally(), Counter()
     for page in pages:
         keys = np.array(page, np.uint64)
-        assert seen.known(keys).tolist() == [key in known for key in page]
-        seen.add(np.unique(keys))
-        known.update(page)
+        assert tally.counts(keys).tolist() == [counter[key] for key in page]
+        tally.add(keys)
+        counter.update(page)
 
 
 def test_ids_in_rows_are_those_of_records():
