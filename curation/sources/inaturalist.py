@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from curation.config import Collect, SourceSpec
 from curation.errors import ConfigError, InputError, SourceError
@@ -107,17 +107,29 @@ class Spec(SourceSpec):
         description="leave out observations whose place is obscured or private, for "
         "their observer's or the animal's sake; such a place is never kept",
     )
-    place_id: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="only from this place, by iNaturalist's number of it"
+    place_id: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="only from this place, by iNaturalist's number of it; 0: anywhere",
     )
-    observed_from: date | None = Field(None, description="first day, YYYY-MM-DD")
-    observed_until: date | None = Field(None, description="last day, YYYY-MM-DD")
+    observed_from: str = Field("", description="first day, YYYY-MM-DD; empty: any")
+    observed_until: str = Field("", description="last day, YYYY-MM-DD; empty: any")
+
+    @field_validator("observed_from", "observed_until", mode="before")
+    @classmethod
+    def _a_day(cls, value: object, key: ValidationInfo) -> object:
+        """A day as text; TOML can also write it without quotes."""
+        if isinstance(value, str) and value and day(value) != value:
+            message = f"{key.field_name}: found {value!r}; a day is YYYY-MM-DD"
+            raise ValueError(message)
+        return str(value) if type(value) is date else value
 
     @model_validator(mode="after")
     def _days_in_order(self) -> Self:
-        first, last = self.observed_from, self.observed_until
-        if first and last and first > last:
-            message = f"observed_from: {first} is after observed_until, {last}"
+        if self.observed_from > self.observed_until != "":
+            message = (
+                f"observed_from: {self.observed_from} is after observed_until, "
+                f"{self.observed_until}"
+            )
             raise ValueError(message)
         return self
 
@@ -314,9 +326,9 @@ class _Question:
             "photo_license": _codes(self.settings.licences),
             "geoprivacy": "open" if spec.open_places_only else None,
             "taxon_geoprivacy": "open" if spec.open_places_only else None,
-            "place_id": spec.place_id,
-            "d1": str(spec.observed_from) if spec.observed_from else None,
-            "d2": str(spec.observed_until) if spec.observed_until else None,
+            "place_id": spec.place_id or None,
+            "d1": spec.observed_from or None,
+            "d2": spec.observed_until or None,
             "order_by": "id",
             "per_page": PER_PAGE,
         }
