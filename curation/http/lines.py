@@ -92,6 +92,9 @@ def _bytes(client: Client, url: str) -> Iterator[bytes]:
                         uncounted = 0
                     if fresh:
                         yield fresh
+            if not done and not _stated(response):
+                reason = "the connection broke off before the body"
+                raise Again(reason)
             return
         except Again as trouble:
             failed = 1 if done > before else failed + 1
@@ -131,6 +134,13 @@ def _opened(
     if done:
         headers["Range"] = f"bytes={done}-"
     return client.ask(url, read, headers=headers, keep=True)
+
+
+def _stated(response: Response) -> bool:
+    """Whether an answer says how long its body is: else an empty one is suspicious."""
+    return not {"Content-Length", "Transfer-Encoding"}.isdisjoint(
+        name.title() for name in response.headers
+    )
 
 
 def _version(response: Response) -> tuple[str | None, str | None]:

@@ -27,7 +27,11 @@ class Watch:
 
     @contextmanager
     def over(self, sock: socket.socket | None) -> Iterator[None]:
-        """Shut a socket down when what follows takes too long."""
+        """Shut a socket down when what follows takes too long.
+
+        Raises:
+            TimeoutError: it was shut down: what was read may only look whole.
+        """
         if sock is None:
             yield
             return
@@ -41,7 +45,10 @@ class Watch:
             yield
         finally:
             with self._lock:
-                self._waiting.pop(key, None)
+                left = self._waiting.pop(key, None)
+        if left is None:
+            message = "timed out"
+            raise TimeoutError(message)
 
     def close(self) -> None:
         """End the thread."""
@@ -55,8 +62,9 @@ class Watch:
         while not self._closed.wait(min(1.0, self._seconds / 4)):
             now = time.monotonic()
             with self._lock:
-                for end, sock in self._waiting.values():
-                    if end < now:
-                        with suppress(OSError):
-                            # not the TLS socket's own, which forgets its state
-                            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                late = [key for key, (end, _) in self._waiting.items() if end < now]
+                for key in late:
+                    _, sock = self._waiting.pop(key)
+                    with suppress(OSError):
+                        # not the TLS socket's own, which forgets its state
+                        socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -2,15 +2,18 @@
 
 import gzip
 import json
+import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from curation.config import Host, Http
 from curation.errors import ConfigError, FetchError, HostBlocked, SourceError
@@ -179,38 +182,6 @@ def test_an_answer_that_never_begins_is_given_up(opened: Open) -> None:
         pytest.raises(FetchError, match="no answer in time"),
     ):
         photo(door, server, "/")
-
-
-def test_headers_that_trickle_are_given_up(opened: Open) -> None:
-    import socket
-
-    done = threading.Event()
-    listening = socket.create_server(("127.0.0.1", 0))
-    port = listening.getsockname()[1]
-
-    def trickle() -> None:
-        made, _ = listening.accept()
-        with made:
-            made.recv(10_000)
-            while not done.wait(0.05):
-                try:
-                    made.send(b"H")
-                except OSError:
-                    return
-
-    thread = threading.Thread(target=trickle)
-    thread.start()
-    try:
-        # each byte comes in time, all of them never would
-        with (
-            opened(Http(hosts=[LOOPBACK], timeout=0.3, attempts=1)) as door,
-            pytest.raises(FetchError, match="127.0.0.1"),
-        ):
-            door.photo(f"http://127.0.0.1:{port}/", limit=1000)
-    finally:
-        done.set()
-        thread.join()
-        listening.close()
 
 
 def test_waiting_goes_by_what_the_service_says(
@@ -618,3 +589,177 @@ def test_json_is_what_python_reads(door: HttpDoor) -> None:
     for spelled in (json.dumps(value).encode(), json.dumps(value).encode("utf-16")):
         with Server(lambda asked, body=spelled: Answer(body=body)) as server:
             assert door.json(server.url) == value
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.usefixtures("no_proxy")
+def test_a_serial_host_is_asked_one_after_the_other(opened: Open) -> None:
+    under_way, most = 0, 0
+    lock = threading.Lock()
+
+    def reply(asked: Asked) -> Answer:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.01)
+        with lock:
+            under_way -= 1
+        return Answer(body=b"{}")
+
+    host = Host(name="commons.wikimedia.org", private=True)
+    with Server(reply) as server, ThreadPoolExecutor(8) as threads:
+        address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        info = (socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
+        url = f"http://commons.wikimedia.org:{address[1]}/"
+        with opened(Http(hosts=[host]), resolve=lambda name, port: [info]) as door:
+            list(threads.map(lambda place: door.json(url), range(16)))
+    assert len(server.asked) == 16
+    assert most == 1
+
+
+def test_a_proxy_of_the_environment_is_used(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Server(lambda asked: Answer(body=PHOTO)) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        with opened(Http()) as door:
+            url = "http://photos.example.org/1.jpg"
+            assert door.photo(url, limit=10_000) == PHOTO
+            # what can be told from the URL is told behind a proxy as well
+            for inside in ("http://10.0.0.1/", "http://intranet/", "http://127.1/"):
+                with pytest.raises(FetchError):
+                    door.photo(inside, limit=10_000)
+    assert [asked.headers["host"] for asked in proxy.asked] == ["photos.example.org"]
+
+
+def test_a_proxy_that_is_down_is_named(opened: Open) -> None:
+    # the tests' environment has a proxy that refuses
+    with (
+        opened(Http(attempts=1)) as door,
+        pytest.raises(FetchError, match="the proxy of this machine"),
+    ):
+        door.photo("http://photos.example.org/1.jpg", limit=10)
+
+
+def test_no_tls_where_it_was_asked_for(door: HttpDoor, server: Server) -> None:
+    url = server.url.replace("http:", "https:")
+    with pytest.raises(FetchError, match="no secure connection") as caught:
+        door.photo(url, limit=10)
+    assert caught.value.attempts == 4
+
+
+@pytest.fixture
+def trickling() -> Iterator[Callable[[bytes], int]]:
+    """A server that sends some bytes and then one now and then; gives its port."""
+    done, threads = threading.Event(), list[threading.Thread]()
+
+    def start(first: bytes) -> int:
+        listening = socket.create_server(("127.0.0.1", 0))
+
+        def serve() -> None:
+            with listening, listening.accept()[0] as made:
+                made.recv(10_000)
+                made.sendall(first)
+                while not done.wait(0.05):
+                    try:
+                        made.send(b"H")
+                    except OSError:
+                        return
+
+        threads.append(threading.Thread(target=serve))
+        threads[-1].start()
+        return int(listening.getsockname()[1])
+
+    yield start
+    done.set()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "first"),
+    [
+        ("http", b""),
+        ("http", b"HTTP/1.1 200 OK\r\nX-Long: "),
+        # a TLS record of 16 kB whose bytes come one by one
+        ("https", b"\x16\x03\x03\x40\x00"),
+    ],
+)
+def test_an_answer_that_trickles_before_its_body_is_given_up(
+    opened: Open, trickling: Callable[[bytes], int], scheme: str, first: bytes
+) -> None:
+    # each byte comes in time, all of them never would
+    with (
+        opened(Http(hosts=[LOOPBACK], timeout=0.3, attempts=1)) as door,
+        pytest.raises(FetchError, match="no answer in time|broke off|no secure"),
+    ):
+        door.photo(f"{scheme}://127.0.0.1:{trickling(first)}/", limit=1000)
+
+
+def test_lines_of_an_answer_without_end(
+    opened: Open, trickling: Callable[[bytes], int]
+) -> None:
+    # headers that stop look like headers of an empty body
+    with (
+        opened(Http(hosts=[LOOPBACK], timeout=0.3, attempts=1)) as door,
+        pytest.raises(SourceError),
+    ):
+        list(door.lines(f"http://127.0.0.1:{trickling(b'HTTP/1.1 200 OK')}/"))
+
+
+header = st.tuples(
+    st.sampled_from(
+        ["Location", "Retry-After", "Content-Type", "Content-Encoding", "X-Robots-Tag"]
+        + ["Content-Range", "MediaWiki-API-Error", "Set-Cookie", "Connection"]
+    ),
+    st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=40),
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    status=st.integers(200, 599),
+    headers=st.lists(header, max_size=4),
+    body=st.binary(max_size=60),
+    length=st.one_of(st.none(), st.integers(-1, 100)),
+)
+def test_any_answer_is_taken_or_a_clear_error(
+    tmp_path_factory: pytest.TempPathFactory,
+    status: int,
+    headers: list[tuple[str, str]],
+    body: bytes,
+    length: int | None,
+) -> None:
+    answer = Answer(status, body, dict(headers), length=length)
+    fake, folder = Time(), tmp_path_factory.mktemp("state")
+    with (
+        Server(lambda asked: answer) as server,
+        HttpDoor(
+            Http(hosts=[LOOPBACK], attempts=2, timeout=5),
+            state=folder / "hosts.sqlite",
+            sleep=fake.sleep,
+            clock=fake.clock,
+        ) as door,
+    ):
+        with suppress(FetchError, HostBlocked):
+            door.photo(server.url, limit=50, robots=True)
+        with suppress(SourceError):
+            door.json(server.url)
+        with suppress(SourceError):
+            list(door.lines(server.url))
+
+
+def test_lines_of_a_body_that_never_came(door: HttpDoor) -> None:
+    with (
+        Server(lambda asked: Answer(length=-1)) as server,
+        pytest.raises(SourceError, match="before the body"),
+    ):
+        list(door.lines(server.url))
