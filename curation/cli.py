@@ -173,7 +173,16 @@ def release(
         place = route.shelf.folder / "release"
         if not place.exists():
             raise InputError("; ".join(route.notices))
-        result = {"release": "release", "photos": route.rows("release")}
+        result: dict[str, Any] = {
+            "release": "release",
+            "photos": route.rows("release"),
+        }
+        left_out = route.shelf.remarked("release", route.recipe("release"))["left_out"]
+        result["left_out"] = (
+            left_out
+            if as_json
+            else [f"{count} photos: {why}" for why, count in left_out.items()]
+        )
         if folders:
             count = releasing.export_folders(place, folders, index=index)
             result |= {"folders": str(folders), "files": count}

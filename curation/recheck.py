@@ -14,6 +14,7 @@ from curation.errors import InputError, SourceError
 from curation.http.urls import masked
 from curation.licences import normalise
 from curation.pipeline import Route
+from curation.release.contents import standing
 from curation.sources import Standing, source
 
 if TYPE_CHECKING:
@@ -100,11 +101,6 @@ def text(result: Mapping[str, Any]) -> str:
     if result["changes"]:
         lines.append("`counterset release` leaves out what may not be published")
     return "\n".join(lines)
-
-
-def standing(log: pl.DataFrame) -> pl.DataFrame:
-    """The last word on each record of the log `rechecks`."""
-    return log.unique("candidate_id", keep="last", maintain_order=True)
 
 
 def _told(change: Row) -> str:

@@ -13,7 +13,7 @@ VERSION = 1
 OUTPUT: str | None = None
 INPUTS = (
     "candidates", "photos", "duplicates", "proposals", "label_events", "labels",
-    "evidence", "groups",
+    "evidence", "groups", "rechecks",
 )  # fmt: skip
 
 
@@ -59,6 +59,8 @@ def run(route: Route) -> int:
         text=_text(route.config),
     )
     sums = (route.shelf.folder / "release" / "checksums.sha256").read_bytes()
+    left_out = {"left_out": facts.excluded_reasons}
+    route.shelf.remark("release", route.recipe("release"), left_out)
     route.mark("release", facts.photos, hashlib.sha256(sums).hexdigest()[:32])
     return facts.photos
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from curation import licences
 from curation.config import Dataset
 from curation.errors import InputError, nearest
+from curation.selection import Licences
 
 SPLITS = ("common", "counter")
 _NEEDED = ("candidates", "photos", "groups")
@@ -34,7 +35,8 @@ def select(config: Dataset, tables: Mapping[str, pa.Table]) -> Contents:
     """Join what is known of the photos in the common and counter groups.
 
     Left out, with a reason: photos whose licence is missing, not recognised or not
-    among `release.licences`, and classes that this leaves with one group only.
+    among `release.licences`; photos that a recheck found gone, or under a licence that
+    is not let in; and classes that this leaves with one group only.
 
     Raises:
         InputError: a table or class is missing, or a split would be empty.
@@ -55,6 +57,7 @@ def select(config: Dataset, tables: Mapping[str, pa.Table]) -> Contents:
         pl.Series("licence", [name for name, _ in verdicts], pl.String),
         pl.Series("refused", [reason for _, reason in verdicts], pl.String),
     )
+    rows = _rechecked(rows, config, tables)
     let_in = pl.col("refused").is_null()
     for side in SPLITS:
         reason = f"its class has no {side} photo with a usable licence"
@@ -101,6 +104,38 @@ def judge(
     if names and not any(_covers(allowed_name, name) for allowed_name in names):
         return name, f"licence is not among release.licences: {name}"
     return name, None
+
+
+def _rechecked(
+    rows: pl.DataFrame, config: Dataset, tables: Mapping[str, pa.Table]
+) -> pl.DataFrame:
+    """Rows with a reason in `refused` where the source says otherwise by now."""
+    if "rechecks" not in tables:
+        return rows
+    allowed = Licences(config.collect.licences)
+    reasons = {}
+    for row in standing(frame(tables, "rechecks")).iter_rows(named=True):
+        licence, text = row["licence"], row["licence_text"]
+        if row["state"] == "gone":
+            reasons[row["candidate_id"]] = "its source does not offer it any more"
+            continue
+        _, reason = judge(licence, text, config.release.licences)
+        if reason := reason or allowed.refusal(licence, text):
+            reasons[row["candidate_id"]] = f"its source changed the licence: {reason}"
+    told = pl.DataFrame(
+        {"candidate_id": list(reasons), "recheck": list(reasons.values())},
+        schema={"candidate_id": pl.String, "recheck": pl.String},
+    )
+    return (
+        rows.join(told, on="candidate_id", how="left", maintain_order="left")
+        .with_columns(refused=pl.coalesce("refused", "recheck"))
+        .drop("recheck")
+    )
+
+
+def standing(log: pl.DataFrame) -> pl.DataFrame:
+    """The last word on each record of the log `rechecks`."""
+    return log.unique("candidate_id", keep="last", maintain_order=True)
 
 
 def _covers(allowed: str, name: str) -> bool:
