@@ -32,17 +32,14 @@ from curation.errors import ConfigError, InputError, SourceError
 from curation.licences import normalise
 from curation.records import (
     by_class,
-    coarse,
     day,
     host_of,
-    key_of,
-    licence_of,
-    listing,
     mapping,
     text,
     whole,
 )
 from curation.sources import Candidate, Cost, Page, Standing, Target
+from curation.sources._observations import candidates, id_of, offered
 
 if TYPE_CHECKING:
     from curation.http import Door
@@ -71,16 +68,9 @@ _CODES = {
     "CC-BY-ND": "cc-by-nd",
     "CC-BY-NC-ND": "cc-by-nc-nd",
 }
-_PAGE = "https://www.inaturalist.org/photos"
 _VERSION = re.compile(r"-\d\.\d(-[A-Z]+)?$")
 # rough means of JPEGs at most 500, 1024 and 2048 pixels long
 _BYTES = {"medium": 60_000, "large": 250_000, "original": 1_500_000}
-_SIZED = re.compile(
-    r"(?P<folder>https?://[\w.:-]+/(?:[\w./-]*/)?)"
-    r"(?:square|thumb|small|medium|large|original)"
-    r"(?P<rest>(?:\.\w{1,5})?(?:\?[\w=&%.-]*)?)",
-    re.ASCII,
-)
 
 
 class Spec(SourceSpec):
@@ -199,7 +189,7 @@ def again(spec: Spec, keys: Sequence[str], *, door: "Door") -> Iterator[Standing
         params: dict[str, str | int] = {"id": ",".join(some), "per_page": PER_PAGE}
         there: dict[str, str | None] = {}
         for seen in _results(door.json(url, params=params), url)[0]:
-            there |= _offered(seen)
+            there |= offered(seen)
         for key in (key for id_ in some for key in wanted.pop(id_)):
             state: Literal["there", "gone"] = "there" if key in there else "gone"
             yield Standing(key, state, there.get(key))
@@ -258,7 +248,7 @@ class _Question:
         if not newest:
             return {"turn": 0}
         oldest, _, _ = self.ask(order="asc", per_page=1)
-        first, last = (_id(one[0]) if one else None for one in (oldest, newest))
+        first, last = (id_of(one[0]) if one else None for one in (oldest, newest))
         if not first or not last or last < first or not total:
             message = f"{self.url}: no total or no ids to cut a random order from"
             raise SourceError(message, url=self.url)
@@ -278,7 +268,7 @@ class _Question:
 
     def draw(self, seen: object) -> bytes:
         """Place of an observation among those of its page."""
-        return self.hash("observation", _id(seen))
+        return self.hash("observation", id_of(seen))
 
     def hash(self, *parts: object) -> bytes:
         """What the seed, the taxon and the parts decide."""
@@ -287,7 +277,7 @@ class _Question:
 
     def end(self, seen: Sequence[object], before: int | None, *, up: bool) -> int:
         """The last id of a page, from which the next one goes on."""
-        ids = [id_ for one in seen if (id_ := _id(one))]
+        ids = [id_ for one in seen if (id_ := id_of(one))]
         end = (max if up else min)(ids, default=None)
         if end is None or (before and (end <= before if up else end >= before)):
             message = f"{self.url}: observations do not go on from {before}"
@@ -343,110 +333,6 @@ class _Question:
             for one in seen
             for row in candidates(one, class_=name, size=size, places=places)
         ]
-
-
-def candidates(
-    observation: object, *, class_: str, size: str = "medium", places: bool = False
-) -> Iterator[Candidate]:
-    """One candidate for each photo of an observation, whatever it looks like.
-
-    Args:
-        observation: as the API gives it, parsed.
-        class_: class it was asked for.
-        size: photo to fetch: medium, large or original.
-        places: keep open places, rounded to 0.1 degree.
-    """
-    seen, id_ = mapping(observation), _id(observation)
-    photos = listing(seen.get("photos"))
-    known: dict[str, Any] = {"source": "inaturalist", "revision": size}
-    known["class_"] = class_
-    if id_ is None or not photos:
-        reason = "observation without photos" if id_ else "observation without an id"
-        key = f"{id_}/none" if id_ else key_of(observation)
-        yield Candidate(**known, key=key, url="", refused=reason)
-        return
-    known |= _about(seen, id_, places=places)
-    for photo in photos:
-        number, photo = _id(photo), mapping(photo)
-        stated = text(photo.get("license_code"))
-        licence, no_licence = licence_of(stated)
-        url = _sized(photo.get("url"), size)
-        fault = None if url else "no address that names a size"
-        if number is None:
-            fault = "photo without an id"
-        yield Candidate(
-            **known,
-            key=f"{id_}/{number or key_of(photo)}",
-            url=url or "",
-            photo_key=f"inaturalist:{number}" if number else None,
-            source_url=f"{_PAGE}/{number}" if number else None,
-            licence=licence,
-            licence_text=stated,
-            attribution=text(photo.get("attribution")),
-            refused=_withheld(seen, photo) or fault or no_licence,
-        )
-
-
-def _about(seen: Mapping[str, Any], id_: int, *, places: bool) -> dict[str, Any]:
-    """What all photos of an observation share."""
-    user, taxon = mapping(seen.get("user")), mapping(seen.get("taxon"))
-    observer, name = _id(user), user.get("name")
-    # a name that is an e-mail address is not shown; the login says who it is as well
-    mail = isinstance(name, str) and "@" in name
-    latitude, longitude = _where(seen) if places else (None, None)
-    return {
-        "author": (not mail and text(name)) or text(user.get("login")),
-        "title": text(seen.get("species_guess")) or text(taxon.get("name")),
-        "observation_id": f"inaturalist:{id_}",
-        "observer": f"inaturalist:{observer}" if observer else None,
-        "observed_on": day(seen.get("observed_on")),
-        "latitude": latitude,
-        "longitude": longitude,
-    }
-
-
-def _where(seen: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Where it was, to 0.1 degree; nowhere unless the place is plainly open."""
-    for name in ("geoprivacy", "taxon_geoprivacy"):
-        if seen.get(name) not in (None, "open"):
-            return None, None
-    if seen.get("obscured") is not False:
-        return None, None
-    north, _, east = str(seen.get("location")).partition(",")
-    return coarse(north, east)
-
-
-def _offered(observation: object) -> dict[str, str | None]:
-    """Keys of the photos that anybody may see, and their licences."""
-    seen = mapping(observation)
-    return {
-        f"{_id(seen)}/{_id(photo)}": text(mapping(photo).get("license_code"))
-        for photo in listing(seen.get("photos"))
-        if _id(photo) and not _withheld(seen, mapping(photo))
-    }
-
-
-def _withheld(seen: Mapping[str, Any], photo: Mapping[str, Any]) -> str | None:
-    """Why a photo is not for everybody; None when it is."""
-    last = mapping((listing(photo.get("moderator_actions")) or (None,))[-1])
-    if photo.get("hidden") or last.get("action") == "hide":
-        return "hidden by a moderator"
-    for what, of in (("photo", photo), ("observation", seen)):
-        for flag in map(mapping, listing(of.get("flags"))):
-            if flag.get("resolved") is not True:
-                return f"{what} is flagged: {text(flag.get('flag')) or 'no reason'}"
-    return None
-
-
-def _sized(address: object, size: str) -> str | None:
-    """The address of another size; one of a photo that was removed names none."""
-    found = _SIZED.fullmatch(address) if isinstance(address, str) else None
-    return f"{found['folder']}{size}{found['rest']}" if found else None
-
-
-def _id(value: object) -> int | None:
-    """The id of an observation, photo or user."""
-    return whole(mapping(value).get("id")) or None
 
 
 def _results(answer: object, url: str) -> tuple[Sequence[Any], int | None]:

@@ -15,6 +15,7 @@ from curation.crawls import frame
 from curation.errors import ConfigError, InputError, SourceError
 from curation.http.door import HttpDoor
 from curation.sources import Target, inaturalist
+from curation.sources._observations import candidates
 from tests.standins.inaturalist import World, serving
 
 CASTOR = "Castor"
@@ -356,7 +357,7 @@ GOOD = {
 
 
 def read(content=GOOD, **settings):
-    return list(inaturalist.candidates(content, class_="fox", **settings))
+    return list(candidates(content, class_="fox", **settings))
 
 
 def changed(photo=None, **fields):
