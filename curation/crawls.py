@@ -10,6 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ COLUMNS = pl.Schema(
 SETTINGS = ("order", "seed", "licences", "coordinates")
 """Of `collect`, what answers may depend on; a source's own SETTINGS may say less."""
 
+_FACTS = attrgetter(*("class_" if name == "class" else name for name in COLUMNS))
 _CURSOR = b"counterset.cursor"
 _SMALL = 64
 _READ = 16_384
@@ -78,12 +80,10 @@ def frame(
     candidates: Sequence[Candidate], *, coordinates: str = "drop"
 ) -> pl.DataFrame:
     """Records as rows; places are left out or coarse, whatever the source gave."""
-    columns = {
-        name: [
-            getattr(one, "class_" if name == "class" else name) for one in candidates
-        ]
-        for name in COLUMNS
-    }
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    if candidates:
+        facts = zip(*map(_FACTS, candidates), strict=True)
+        columns = {name: list(one) for name, one in zip(COLUMNS, facts, strict=True)}
     for name in ("latitude", "longitude"):
         columns[name] = [
             None if value is None or coordinates == "drop" else round(value, 1)
