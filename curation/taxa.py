@@ -7,9 +7,9 @@ class is looked up again when its scientific name changes, or its lines are take
 the file.
 
 A name is taken exactly. A synonym leads to the taxon that is accepted now. Of several
-taxa of one name the animal is meant, and a genus rather than its subgenus; if that does
-not settle it, nobody guesses: the error lists them, and a person chooses one by putting
-it into the file.
+taxa of one name the animal is meant, a genus rather than its subgenus, and a species
+rather than the complex that is called after it; if that does not settle it, nobody
+guesses: the error lists them, and a person chooses one by putting it into the file.
 """
 
 import json
@@ -260,10 +260,11 @@ def _results(answer: object, url: str) -> list[_Raw]:
 
 
 def _only(found: Sequence[_Raw], reason: str) -> Taxon:
-    """The taxon that is meant: the only animal, or the one the others belong to."""
+    """The taxon that is meant: an animal, a species, the one the others belong to."""
     if len(found) > 1:
         animals = [one for one in found if _ANIMALS in listing(one.get("ancestor_ids"))]
         found = animals or found
+        found = [one for one in found if one.get("rank") == "species"] or found
     for one in found:
         others = [other for other in found if other is not one]
         if all(one["id"] in listing(other.get("ancestor_ids")) for other in others):

@@ -88,6 +88,8 @@ def world():
     add("Prunella", "genus", common="a worm")
     scarabs = add("Scarabaeus", "genus")
     add("Scarabaeus", "subgenus", scarabs.id)
+    flock = add("Papilio communis", "complex")
+    add("Papilio communis", "species", flock.id)
     # a common name that is a scientific name of nothing
     add("Agamidae", "family", common="Agama")
     add("Quercus", "genus", plants, common="Oaks", iconic="Plantae")
@@ -148,6 +150,12 @@ def test_a_genus_is_meant_rather_than_its_subgenus(service):
     genus = next(t for t in service.world.taxa.values() if t.name == "Scarabaeus")
     assert genus.rank == "genus"
     assert target.taxa == {"inaturalist": genus.id}
+
+
+def test_a_species_is_meant_rather_than_the_complex(service):
+    (target,) = service.targets(("x", "Papilio communis"), authorities={"inaturalist"})
+    meant = service.world.taxa[target.taxa["inaturalist"]]
+    assert (meant.name, meant.rank) == ("Papilio communis", "species")
 
 
 def test_several_animals_are_listed_and_one_chosen_by_hand(service):
