@@ -74,6 +74,10 @@ class Spec(SourceSpec):
     photo_url: str = Field(
         f"{_HOME}/photos", description="where the photos are, without their id"
     )
+    api: str = Field(
+        "https://api.inaturalist.org/v1",
+        description="where taxa are looked up by name, once",
+    )
     quality_grade: Literal["research", "needs_id", "casual", "any"] = Field(
         "research", description="of observations; any: every grade"
     )
