@@ -92,21 +92,15 @@ def pages(
         target: Target, at: object
     ) -> Iterator[tuple[Sequence[Candidate], dict[str, Any] | None]]:
         search = _search(spec, target, settings) | _imageinfo(spec)
-        stored = mapping(at)
-        go_on, left = mapping(stored.get("continue")), whole(stored.get("left"))
-        if at is None:
-            left = _answers(spec)
-        elif not go_on or left is None:
-            message = f"the place where collecting stopped cannot be read: {at!r}"
-            raise InputError(message)
+        go_on, answers, files = _place(spec, at)
         while True:
-            files, go_on, used = _batch(spec, search, go_on, door)
-            left = max((left or 0) - used, 0)
-            last = not go_on or not left
-            found = [_candidate(file, target, spec, settings) for file in files]
-            yield found, None if last else {"continue": go_on, "left": left}
-            if last:
+            batch, go_on, used = _batch(spec, search, go_on, door)
+            found = [_candidate(file, target, spec, settings) for file in batch]
+            answers, files = answers - used, files - len(found)
+            if not go_on or answers <= 0 or files <= 0:
+                yield found, None
                 return
+            yield found, {"continue": go_on, "answers": answers, "files": files}
 
     return by_class(targets, cursor, crawl=crawl)
 
@@ -128,9 +122,7 @@ def again(spec: Spec, keys: Sequence[str], *, door: "Door") -> Iterator[Standing
         HostBlocked: the service will not answer for some time.
     """
     named = [key for key in keys if whole(key) is not None]
-    for key in keys:
-        if key not in named:
-            yield Standing(key, "gone")
+    yield from (Standing(key, "gone") for key in keys if whole(key) is None)
     for start in range(0, len(named), _AT_ONCE):
         some = named[start : start + _AT_ONCE]
         search = _imageinfo(spec) | {"pageids": "|".join(some)}
@@ -152,6 +144,23 @@ def again(spec: Spec, keys: Sequence[str], *, door: "Door") -> Iterator[Standing
 def _answers(spec: Spec) -> int:
     """Requests for a class, at most: twice, for an answer may come in parts."""
     return 2 * -(-spec.records // _AT_ONCE)
+
+
+def _place(spec: Spec, at: object) -> tuple[Mapping[str, str | int], int, int]:
+    """Where to go on, and how many answers and files may still come.
+
+    Raises:
+        InputError: this is no place in a list of files.
+    """
+    if at is None:
+        return {}, _answers(spec), spec.records
+    stored = mapping(at)
+    go_on = mapping(stored.get("continue"))
+    answers, files = whole(stored.get("answers")), whole(stored.get("files"))
+    if not go_on or answers is None or files is None:
+        message = f"the place where collecting stopped cannot be read: {at!r}"
+        raise InputError(message)
+    return go_on, answers, files
 
 
 def _search(spec: Spec, target: Target, settings: Collect) -> dict[str, str | int]:
