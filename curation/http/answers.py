@@ -126,7 +126,9 @@ def judge(
     if status in GONE:
         return Final(f"HTTP {status}: not there", status=status, gone=True)
     if status == 403 and photo:
-        return Final("HTTP 403: refused", status=status, gone=True)
+        # a page for people is a guard's, not the answer of where the photos are
+        gone = "html" not in headers.get("Content-Type", "").lower()
+        return Final("HTTP 403: refused", status=status, gone=gone)
     if status in (200, 203, 206) or (status >= 400 and not photo):
         return None
     return Final(f"HTTP {status}", status=status)

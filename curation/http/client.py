@@ -8,6 +8,7 @@ itself, so that behind one only the names and addresses in URLs are checked, and
 the proxy's part not to lead into its own network.
 """
 
+import logging
 import os
 import random
 import threading
@@ -31,7 +32,7 @@ from curation.http.hosts import BLOCK, PATIENCE, REST, Hosts
 from curation.http.limits import table
 from curation.http.pace import Pace, Ticket
 from curation.http.state import State
-from curation.http.urls import Place, RefusedUrl, place, shown
+from curation.http.urls import Place, RefusedUrl, masked, place, shown
 from curation.http.watch import Watch
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -51,6 +52,17 @@ class _Question(Generic[_T]):
     keep: bool
     may: Callable[[Place], None] | None
     headers: Mapping[str, str]
+
+
+class _Masked(logging.Filter):
+    """urllib3 logs what it asks, at level DEBUG: without tokens and addresses."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = masked(record.getMessage()), ()
+        return True
+
+
+_MASKED = _Masked()
 
 
 class Client:
@@ -84,6 +96,8 @@ class Client:
         self._proxies: dict[str, Mapping[str, str]] = {}
         self._agent = _agent(contact)
         self._certificates = _certificates()
+        for name in ("urllib3.connectionpool", "urllib3.util.retry"):
+            logging.getLogger(name).addFilter(_MASKED)
 
     def close(self) -> None:
         """Close all connections; threads that wait for a host give up."""
@@ -141,6 +155,8 @@ class Client:
             except Final as error:
                 error.attempts = attempt
                 if asked:
+                    if error.status is not None:
+                        self.hosts.heard(asked[-1].service)
                     self._given_up(error, asked[-1], photo=photo)
                 raise
             except Again as trouble:
@@ -159,7 +175,7 @@ class Client:
             seconds = BLOCK if error.wait is None else error.wait
             raise self.hosts.block(
                 where.service, where.url, seconds, reason=str(error), remember=True
-            ) from error
+            ) from None
 
     def _wait(self, trouble: Again, where: Place, attempt: int) -> None:
         """Wait before the next attempt; a host that is down or busy is left alone."""
@@ -172,7 +188,7 @@ class Client:
             if seconds > PATIENCE:
                 raise self.hosts.block(
                     service, where.url, seconds, reason=reason, remember=True
-                ) from trouble
+                ) from None
             # every thread waits; not all come back at the same moment
             self.hosts.pause(service, seconds, reason)
             self.sleep(seconds + random.uniform(0, 1))
@@ -180,7 +196,7 @@ class Client:
             self.sleep(max(backoff(attempt), min(trouble.wait or 0.0, PATIENCE)))
         elif trouble.silent and self.hosts.silent(service, where.url):
             # not remembered: it may be our own network that is down
-            raise self.hosts.block(service, where.url, REST, reason=reason) from trouble
+            raise self.hosts.block(service, where.url, REST, reason=reason) from None
 
     def _hops(self, what: "_Question[_T]", asked: list[Place]) -> _T:
         """Follow redirects by hand, each looked at as the first URL was."""
@@ -243,12 +259,12 @@ class Client:
             return None
         with self._pace.turn(limits.budget):
             while True:
-                answer = self._pace.admit(limits, photo=photo)
+                answer = self._pace.admit(limits, where.service, photo=photo)
                 if isinstance(answer, Ticket):
                     break
-                if answer.used_up and answer.wait > PATIENCE:
+                if answer.why and answer.wait > PATIENCE:
                     raise self.hosts.block(
-                        where.service, where.url, answer.wait, reason=answer.used_up
+                        where.service, where.url, answer.wait, reason=answer.why
                     )
                 self.sleep(answer.wait)
         # while this thread waited, another may have been told to stay away

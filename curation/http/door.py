@@ -1,17 +1,22 @@
-"""The door as everything else sees it: JSON, lines of large files, and photos."""
+"""The door as everything else sees it: JSON, lines of large files, and photos.
+
+Errors are raised without the ones that caused them: those of `requests` tell the whole
+URL, tokens included.
+"""
 
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
 from requests import Response
 
 from curation.config import Http
 from curation.errors import ConfigError, FetchError, SourceError
+from curation.http import Door
 from curation.http.answers import Again, Final, forbidden, kind_of
 from curation.http.bodies import whole
 from curation.http.client import Client
@@ -94,7 +99,7 @@ class HttpDoor:
         try:
             return self._client.ask(url, self._read_json, headers=headers)
         except Final as error:
-            raise _source_error(error, url) from error
+            raise _source_error(error, url) from None
 
     def _read_json(self, response: Response, where: Place) -> Any:  # noqa: ANN401
         timeout, status = self._http.timeout, response.status_code
@@ -115,7 +120,7 @@ class HttpDoor:
         try:
             yield from lines(self._client, url)
         except Final as error:
-            raise _source_error(error, url) from error
+            raise _source_error(error, url) from None
 
     def photo(self, url: str, *, limit: int, robots: bool = False) -> bytes:
         """See `Door.photo`."""
@@ -144,7 +149,7 @@ class HttpDoor:
         except Final as error:
             raise FetchError(
                 str(error), attempts=error.attempts, gone=error.gone
-            ) from error
+            ) from None
 
 
 def _source_error(error: Final, url: str) -> SourceError:
@@ -152,3 +157,7 @@ def _source_error(error: Final, url: str) -> SourceError:
     return SourceError(
         message, url=shown(url), status=error.status, attempts=error.attempts
     )
+
+
+if TYPE_CHECKING:
+    _: type[Door] = HttpDoor

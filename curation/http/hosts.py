@@ -110,11 +110,16 @@ class Hosts:
         if host.refused or host.silent:
             host.silent, host.refused = set(), set()
 
+    def heard(self, service: str) -> None:
+        """A host answered, if not with what was asked for: it is not down."""
+        host = self._host(service)
+        if host.silent:
+            host.silent = set()
+
     def refused(self, service: str, url: str) -> bool:
         """A host refused a photo; whether that makes it a block."""
         host = self._host(service)
         with self._lock:
-            host.silent = set()
             host.refused.add(url)
             return len(host.refused) >= REFUSALS
 

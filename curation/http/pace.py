@@ -31,11 +31,12 @@ class Denied:
 
     Attributes:
         wait: seconds after which it is worth asking again.
-        used_up: None for the pace of requests; else which limit, in words.
+        why: None for the pace of requests; else which limit is used up, or why another
+            run was told to leave the host alone.
     """
 
     wait: float
-    used_up: str | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +61,18 @@ class Pace:
         with self._lock:
             return self._turns.setdefault(budget, threading.Lock())
 
-    def admit(self, limits: Limits, *, photo: bool) -> Ticket | Denied:
+    def admit(self, limits: Limits, service: str, *, photo: bool) -> Ticket | Denied:
         """Let one request through and count it, or say how long to wait."""
         with self._state.change() as (db, now):
             minute = int(now // 60)
             _set_right(db, limits.budget, now)
             counts_bytes = photo or not limits.media
             aside = _aside(limits) if counts_bytes else 0
-            denied = _pace(db, limits, now) or _budgets(db, limits, now, aside)
+            denied = (
+                _blocked(db, service, now)
+                or _budgets(db, limits, now, aside)
+                or _pace(db, limits, now)
+            )
             if denied:
                 return denied
             if limits.per_minute is not None:
@@ -99,6 +104,15 @@ def _window(per_minute: float) -> tuple[int, float]:
     if per_minute >= 1:
         return math.floor(per_minute), MINUTE
     return 1, MINUTE / per_minute
+
+
+def _blocked(db: sqlite3.Connection, service: str, now: float) -> Denied | None:
+    """What another run, perhaps one that goes on now, was told."""
+    row = db.execute(
+        "SELECT until, reason FROM blocked WHERE service = ? AND until > ?",
+        (service, now),
+    ).fetchone()
+    return Denied(row[0] - now, row[1]) if row else None
 
 
 def _pace(db: sqlite3.Connection, limits: Limits, now: float) -> Denied | None:

@@ -88,11 +88,12 @@ def place(url: str, allowed: frozenset[str] = frozenset()) -> Place:
         RefusedUrl: not http or https, with a user or password, a port or name that no
             public web server has, or an address in an unusual spelling.
     """
+    url = url.strip()
     if not url.isprintable() or "\\" in url:
         message = "the URL has a control character or a backslash"
         raise RefusedUrl(message)
     try:
-        parts = parse_url(url.strip())
+        parts = parse_url(url)
     except (LocationParseError, ValueError, RecursionError) as error:
         message = "not a valid URL"
         raise RefusedUrl(message) from error
@@ -100,7 +101,7 @@ def place(url: str, allowed: frozenset[str] = frozenset()) -> Place:
     if scheme not in _PORTS:
         message = f"{scheme[:20] or 'no scheme'}: only http and https are asked"
         raise RefusedUrl(message)
-    authority = re.split(r"[/?#]", url.strip().partition("//")[2], maxsplit=1)[0]
+    authority = re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[0]
     if parts.auth is not None or "@" in authority:
         message = "the URL has a user name or password"
         raise RefusedUrl(message)

@@ -4,6 +4,8 @@ import gzip
 import json
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -330,6 +332,42 @@ def test_a_service_that_blocks_us(
     assert caught.value.until == pytest.approx(fake.now + 3600)
 
 
+def test_two_runs_at_once_share_the_limits_of_a_host(tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from curation.config import Host, Http
+from curation.errors import HostBlocked
+from curation.http.door import HttpDoor
+host = Host(name="127.0.0.1", private=True, per_day=40)
+with HttpDoor(Http(hosts=[host]), state=Path(sys.argv[2])) as door:
+    for turn in range(30):
+        try:
+            door.json(sys.argv[1])
+        except HostBlocked as error:
+            sys.exit(str(error))
+"""
+    with Server(lambda asked: Answer(body=b"{}")) as server:
+        command = [sys.executable, "-c", program, server.url, tmp_path / "hosts.sqlite"]
+        runs = [
+            subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        told = [run.communicate()[1] for run in runs]
+    assert len(server.asked) == 40
+    assert any("40 requests a day are used up" in text for text in told)
+
+
+def test_a_guards_page_does_not_say_that_a_photo_is_gone(door: HttpDoor) -> None:
+    page = Answer(403, b"<html>Who are you?</html>", {"Content-Type": "text/html"})
+    with (
+        Server(lambda asked: page) as server,
+        pytest.raises(FetchError, match="403") as caught,
+    ):
+        photo(door, server, "/1.jpg")
+    assert not caught.value.gone
+
+
 def test_contact(opened: Open, server: Server) -> None:
     with opened() as door:
         door.json(f"{server.url}/good.json")
@@ -361,8 +399,11 @@ def test_secrets_are_not_told(
             assert "s3cret" not in told_now
             assert "@example.org" not in told_now
             assert "%40example.org" not in told_now
-    logged = [record for record in caplog.records if "curation" in record.name]
-    assert not any("s3cret" in record.getMessage() for record in logged)
+            assert caught.value.__cause__ is None
+            assert caught.value.__suppress_context__
+    assert "/wrong.json" in caplog.text  # urllib3 logs what it asks
+    assert "s3cret" not in caplog.text
+    assert "example.org" not in caplog.text
 
 
 def test_robots(opened: Open, fake: Time) -> None:

@@ -87,11 +87,11 @@ def test_no_window_has_more_than_the_limit(
     received: list[tuple[float, int]] = []
     for gap, patient, size in steps:
         clock.now += gap
-        answer = pace.admit(limits, photo=True)
+        answer = pace.admit(limits, "x.org", photo=True)
         if isinstance(answer, Denied) and patient:
             assert answer.wait > 0
             clock.now += answer.wait
-            answer = pace.admit(limits, photo=True)
+            answer = pace.admit(limits, "x.org", photo=True)
         if isinstance(answer, Ticket):
             asked.append((clock.now, 1))
             pace.settle(answer, size)
@@ -112,7 +112,7 @@ def test_requests_come_evenly_after_a_small_burst(pace: Pace, clock: Clock) -> N
     limits = Limits(budget="x", per_minute=60)
     times = []
     while len(times) < 600:
-        answer = pace.admit(limits, photo=False)
+        answer = pace.admit(limits, "x.org", photo=False)
         if isinstance(answer, Denied):
             clock.now += answer.wait
         else:
@@ -124,41 +124,41 @@ def test_requests_come_evenly_after_a_small_burst(pace: Pace, clock: Clock) -> N
 
 def test_a_wait_is_long_enough(pace: Pace, clock: Clock) -> None:
     limits = Limits(budget="x", per_day=1, per_minute=1)
-    assert isinstance(pace.admit(limits, photo=False), Ticket)
-    denied = pace.admit(limits, photo=False)
+    assert isinstance(pace.admit(limits, "x.org", photo=False), Ticket)
+    denied = pace.admit(limits, "x.org", photo=False)
     assert isinstance(denied, Denied)
-    assert denied.used_up == "1 requests a day are used up" or not denied.used_up
+    assert denied.why == "1 requests a day are used up" or not denied.why
     for _ in range(3):
         if isinstance(denied, Denied):
             clock.now += denied.wait
-            denied = pace.admit(limits, photo=False)
+            denied = pace.admit(limits, "x.org", photo=False)
     assert isinstance(denied, Ticket)
 
 
 def test_what_did_not_arrive_is_given_back(pace: Pace) -> None:
     limits = Limits(budget="x", bytes_per_day=1000)
     for _ in range(300):
-        answer = pace.admit(limits, photo=True)
+        answer = pace.admit(limits, "x.org", photo=True)
         assert isinstance(answer, Ticket)
         pace.settle(answer, 3)
-    answer = pace.admit(limits, photo=True)
+    answer = pace.admit(limits, "x.org", photo=True)
     assert isinstance(answer, Ticket)
     pace.settle(answer, 99)  # 999 in all: no room for the ten put aside
-    denied = pace.admit(limits, photo=True)
+    denied = pace.admit(limits, "x.org", photo=True)
     assert isinstance(denied, Denied)
-    assert denied.used_up == "1,000 bytes a day are used up"
+    assert denied.why == "1,000 bytes a day are used up"
 
 
 def test_what_is_under_way_counts(pace: Pace) -> None:
     limits = Limits(budget="x", bytes_per_hour=1000)
-    tickets = [pace.admit(limits, photo=True) for _ in range(101)]
+    tickets = [pace.admit(limits, "x.org", photo=True) for _ in range(101)]
     assert sum(isinstance(ticket, Ticket) for ticket in tickets) == 100
 
 
 def test_tables_do_not_count_as_media(pace: Pace) -> None:
     limits = Limits(budget="x", bytes_per_hour=1000, media=True)
     for _ in range(200):
-        answer = pace.admit(limits, photo=False)
+        answer = pace.admit(limits, "x.org", photo=False)
         assert isinstance(answer, Ticket)
         assert answer.aside == 0
 
@@ -167,23 +167,23 @@ def test_a_clock_set_back_does_not_stop_everything(pace: Pace, clock: Clock) -> 
     limits = Limits(budget="x", per_minute=10, per_day=10)
     clock.now += 1000 * DAY
     for _ in range(5):
-        assert isinstance(pace.admit(limits, photo=False), Ticket)
+        assert isinstance(pace.admit(limits, "x.org", photo=False), Ticket)
     clock.now = START
-    denied = pace.admit(limits, photo=False)
+    denied = pace.admit(limits, "x.org", photo=False)
     assert isinstance(denied, Denied)
     assert denied.wait <= 61
     clock.now += denied.wait
     # what was asked is not forgotten: five are left of the day
     for _ in range(5):
-        assert isinstance(pace.admit(limits, photo=False), Ticket)
-    assert isinstance(pace.admit(limits, photo=False), Denied)
+        assert isinstance(pace.admit(limits, "x.org", photo=False), Ticket)
+    assert isinstance(pace.admit(limits, "x.org", photo=False), Denied)
 
 
 def test_runs_share_what_they_know(tmp_path: Path, clock: Clock) -> None:
     states = [State(tmp_path / "hosts.sqlite", clock=clock) for _ in range(3)]
     limits = Limits(budget="x", per_day=10)
     let_through = sum(
-        isinstance(Pace(states[turn % 3]).admit(limits, photo=False), Ticket)
+        isinstance(Pace(states[turn % 3]).admit(limits, "x.org", photo=False), Ticket)
         for turn in range(30)
     )
     assert let_through == 10
@@ -197,7 +197,7 @@ def test_threads_share_what_they_know(pace: Pace) -> None:
 
     def ask() -> None:
         for _ in range(20):
-            answer = pace.admit(limits, photo=False)
+            answer = pace.admit(limits, "x.org", photo=False)
             let_through.append(isinstance(answer, Ticket))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
@@ -217,7 +217,7 @@ from curation.http.state import State
 limits = Limits(budget="x", per_minute=40, per_day=60)
 pace = Pace(State(Path(sys.argv[1]), clock=time.time))
 for _ in range(200):
-    if isinstance(pace.admit(limits, photo=False), Ticket):
+    if isinstance(pace.admit(limits, "x.org", photo=False), Ticket):
         print(repr(time.time()))
     time.sleep(0.005)
 """
@@ -259,6 +259,19 @@ def test_a_killed_process_leaves_a_sound_file(tmp_path: Path) -> None:
     # counted first, told then: at most one was let through and not told
     whole = [line for line in told if line.endswith("\n")]
     assert len(whole) <= counted <= len(whole) + 2
+
+
+def test_a_block_that_another_run_was_told_holds_here(
+    tmp_path: Path, clock: Clock, pace: Pace
+) -> None:
+    limits = Limits(budget="x", per_day=10)
+    assert isinstance(pace.admit(limits, "x.org", photo=False), Ticket)
+    other = State(tmp_path / "hosts.sqlite", clock=clock)
+    other.block("x.org", START + 500, "HTTP 429: too busy")
+    other.close()
+    assert pace.admit(limits, "x.org", photo=False) == Denied(500, "HTTP 429: too busy")
+    clock.now += 501
+    assert isinstance(pace.admit(limits, "x.org", photo=False), Ticket)
 
 
 def test_blocks_are_remembered_until_they_end(tmp_path: Path, clock: Clock) -> None:
