@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -12,8 +13,22 @@ from curation.sources import source
 
 
 def uncommented(content):
-    """The file with every setting taken out of its comment."""
-    return re.sub(r"(?m)^# (?=[a-z_]+ = )", "", content)
+    """The file with every setting taken out of its comment; tables stay in theirs."""
+    blocks = [
+        block if "# [[" in block else re.sub(r"(?m)^# (?=[a-z_]+ = )", "", block)
+        for block in content.split("\n\n")
+    ]
+    return "\n\n".join(blocks)
+
+
+def test_other_kinds_of_sources_are_valid_examples(tmp_path):
+    for block in init.text().split("\n\n"):
+        if "# [[sources]]" not in block:
+            continue
+        lines = re.sub(r"(?m)^# (?!#)", "", block).splitlines()
+        table = tomllib.loads("\n".join(lines[lines.index("[[sources]]") :]))
+        (content,) = table["sources"]
+        assert source(content["kind"]).Spec.model_validate(content)
 
 
 def sections():
