@@ -61,7 +61,7 @@ class Spec(SourceSpec):
         {}, description="category of a class, where it is not its scientific name"
     )
     records: Annotated[int, Field(ge=1)] = Field(
-        5_000, description="files looked at for a class, at most"
+        3_000, description="files looked at for a class, at most"
     )
     size: Literal["500", "960", "1280", "1920", "3840", "original"] = Field(
         "960",

@@ -74,7 +74,7 @@ class Spec(SourceSpec):
         "museums; every basis when empty",
     )
     records: Annotated[int, Field(ge=1)] = Field(
-        20_000, description="records looked at for a class, at most"
+        10_000, description="records looked at for a class, at most"
     )
     page_size: Annotated[int, Field(ge=1, le=300)] = Field(
         300, description="records of one answer"

@@ -9,7 +9,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from tests.standins.pictures import jpeg
@@ -35,6 +35,7 @@ class Gbif:
         taxa: records by taxon key.
         seed: of the world.
         cap: offset + limit may not be more.
+        names: taxon keys by scientific name, for those who match names.
 
     Attributes:
         instead: answers to give, in turn, to the next questions for records.
@@ -43,8 +44,14 @@ class Gbif:
     """
 
     def __init__(
-        self, taxa: dict[int, int], *, seed: int = 0, cap: int = 100_000
+        self,
+        taxa: dict[int, int],
+        *,
+        seed: int = 0,
+        cap: int = 100_000,
+        names: Mapping[str, int] | None = None,
     ) -> None:
+        self._names = names or {}
         self._cap, self._draw = cap, random.Random(seed)
         self.instead: list[Answer] = []
         self.gone: set[str] = set()
@@ -75,7 +82,7 @@ class Gbif:
             record = self._made.get(int(found[1]))
             return _json(self._shown(record, asked)) if record else Answer(404)
         if asked.path == "/v1/species/match":
-            return _json(_match(asked.query.get("name", "")))
+            return _json(self._match(asked.query.get("name", "")))
         return Answer(404)
 
     def vanish(self, key: str) -> None:
@@ -83,6 +90,21 @@ class Gbif:
 
     def flip(self, key: str, licence: str | None) -> None:
         self.licences[key] = licence
+
+    def _match(self, name: str) -> dict:
+        if name not in self._names:
+            return {"confidence": 100, "matchType": "NONE", "synonym": False}
+        return {
+            "usageKey": self._names[name],
+            "scientificName": f"{name} (Linnaeus, 1758)",
+            "canonicalName": name,
+            "rank": "SPECIES",
+            "status": "ACCEPTED",
+            "confidence": 99,
+            "matchType": "EXACT",
+            "synonym": False,
+            "kingdom": "Animalia",
+        }
 
     def _photo(self, asked: Asked) -> Answer:
         if any(key.endswith(f":{_md5(_original(asked))}") for key in self.gone):
@@ -196,20 +218,6 @@ def _original(asked: Asked) -> str:
 
 def _md5(address: str) -> str:
     return hashlib.md5(address.encode(), usedforsecurity=False).hexdigest()
-
-
-def _match(name: str) -> dict:
-    if found := re.fullmatch(r"Species (\d+)", name):
-        return {
-            "usageKey": int(found[1]),
-            "scientificName": f"{name} (Linnaeus, 1758)",
-            "canonicalName": name,
-            "rank": "SPECIES",
-            "status": "ACCEPTED",
-            "confidence": 99,
-            "matchType": "EXACT",
-        }
-    return {"confidence": 100, "matchType": "NONE", "synonym": False}
 
 
 def _json(content: object) -> Answer:
