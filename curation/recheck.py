@@ -51,32 +51,32 @@ def recheck(
     """
     due = _due(route)
     rows = due.head(limit).to_dicts() if limit else due.to_dicts()
-    found: list[tuple[Row, Standing]] = []
-    trouble: list[str] = []
-    asked = 0
     if rows and door is None:
         from curation.http.door import HttpDoor
 
-        with HttpDoor(route.config.http) as made:
-            return recheck(route, limit=limit, door=made)
+        with HttpDoor(route.config.http) as opened:
+            return recheck(route, limit=limit, door=opened)
+    found: list[tuple[Row, Standing]] = []
+    trouble: list[str] = []
+    unanswered = 0
     for place in sorted({row["place"] for row in rows}):
         mine = [row for row in rows if row["place"] == place]
         for start in range(0, len(mine), AT_ONCE):
             part = mine[start : start + AT_ONCE]
             answers, reason = _ask(route, part, door)
             found += answers
-            route.say(f"recheck: {len(found)} of {len(rows)} records")
+            route.say(f"recheck: {len(found):,} of {len(rows):,} records")
             if reason:
                 trouble.append(reason)
                 break
-            asked += len(part)
-    told = {row["candidate_id"] for row, _ in found}
+            unanswered += len(part) - len(answers)
+    asked = len(found) + unanswered
     result = {
-        "asked": max(asked, len(told)),
+        "asked": asked,
         "there": sum(standing.state == "there" for _, standing in found),
         "gone": sum(standing.state == "gone" for _, standing in found),
-        "unanswered": max(asked - len(told), 0),
-        "left": due.height - max(asked, len(told)),
+        "unanswered": unanswered,
+        "left": due.height - asked,
         "changes": [c for row, standing in found for c in _changes(row, standing)],
     }
     return result, "; ".join(trouble)

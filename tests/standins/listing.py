@@ -5,9 +5,10 @@
     # dataset.toml: [[sources]] kind = "listing", path = "records.json"
 
 Keys of a record: class, url, and what else `Candidate` has; `key` is its place in the
-list unless given. `again` reads the same file: `"gone": true` says so, and a
-`licence_text` that is another tells that the licence changed. `{"blocked": HOST}` as
-the last record makes `again` meet a host that blocks us.
+list unless given. `again` reads records.now where that is there, for a changed
+records.json is another list to collect: `"gone": true` says so, another `licence_text`
+that the licence changed, `"silent": true` gets no answer, and at `"blocked": HOST` it
+meets a host that blocks us.
 """
 
 import json
@@ -35,8 +36,10 @@ class Spec(SourceSpec):
     path: Path = Field(description="the file, relative to dataset.toml")
 
 
-def _records(spec):
-    listed = json.loads(spec.path.read_text())
+def _records(spec, *, now=False):
+    later = spec.path.with_suffix(".now")
+    path = later if now and later.exists() else spec.path
+    listed = json.loads(path.read_text())
     return {
         str(record.get("key", place)): record for place, record in enumerate(listed)
     }
@@ -68,7 +71,7 @@ def cost(spec, targets, *, settings):
 
 
 def again(spec, keys, *, door):
-    records = _records(spec)
+    records = _records(spec, now=True)
     for key in keys:
         record = records[key]
         if record.get("blocked"):
