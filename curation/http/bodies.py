@@ -26,12 +26,13 @@ def wire(response: Response, *, limit: int, timeout: float) -> Iterator[bytes]:
         Final: longer than `limit`.
         Again: cut short, too slow, or the connection broke.
     """
-    started, received = time.monotonic(), 0
+    seconds, received = 0.0, 0  # without the time that the reader of pieces takes
     stated = response.headers.get("Content-Length", "")
     if stated.isdecimal() and int(stated) > limit:
         reason = f"{stated} bytes, allowed are {limit}"
         raise Final(reason)
     while True:
+        began = time.monotonic()
         try:
             piece: bytes = response.raw.read1(_PIECE, decode_content=False)
         except (HTTPError, OSError, ValueError) as error:
@@ -42,7 +43,7 @@ def wire(response: Response, *, limit: int, timeout: float) -> Iterator[bytes]:
         if received > limit:
             reason = f"more than {limit} bytes"
             raise Final(reason)
-        seconds = time.monotonic() - started
+        seconds += time.monotonic() - began
         if seconds > timeout and received < SLOWEST * seconds:
             reason = f"too slow: {received} bytes in {seconds:.0f} s"
             raise Again(reason)

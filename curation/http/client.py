@@ -271,13 +271,12 @@ class Client:
         self.hosts.wait(where.service, where.url)
         return answer
 
-    def count(self, where: Place, received: int) -> None:
-        """Count bytes of a large text, and wait as long as its host's limits ask."""
+    def count(self, where: Place, received: int) -> float:
+        """Count bytes of a large text; seconds to wait before more is read."""
         limits = self._limits.get(where.host)
         if limits is None or not limits.counted or limits.media:
-            return
-        if wait := self._pace.count(limits, received):
-            self.sleep(wait)
+            return 0.0
+        return self._pace.count(limits, received)
 
     def _judge(self, response: Response, *, photo: bool) -> None:
         status, headers = response.status_code, response.headers

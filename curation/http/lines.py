@@ -88,8 +88,10 @@ def _bytes(client: Client, url: str) -> Iterator[bytes]:
                     done += len(fresh)
                     uncounted += len(piece)
                     if uncounted > _COUNTED:
-                        client.count(where, uncounted)
+                        wait = client.count(where, uncounted)
                         uncounted = 0
+                        if wait:
+                            client.sleep(wait)
                     if fresh:
                         yield fresh
             if not done and not _stated(response):
@@ -102,8 +104,9 @@ def _bytes(client: Client, url: str) -> Iterator[bytes]:
                 raise Final(str(trouble), attempts=failed) from trouble
             client.sleep(backoff(failed))
         finally:
-            client.count(where, uncounted)
-            uncounted = 0
+            if uncounted:  # not waited for: the reader may have gone away
+                client.count(where, uncounted)
+                uncounted = 0
 
 
 def _opened(

@@ -529,6 +529,29 @@ def test_lines_stop_when_the_reader_stops(door: HttpDoor) -> None:
         reading.close()  # type: ignore[attr-defined]
 
 
+def test_lines_wait_for_the_bytes_of_an_hour(opened: Open, fake: Time) -> None:
+    host = Host(name="127.0.0.1", private=True, bytes_per_hour=20_000_000)
+    body = b"x" * 999_999 + b"\n"
+    begun = fake.now
+    with (
+        Server(lambda asked: Answer(body=iter([body] * 50))) as server,
+        opened(Http(hosts=[host])) as door,
+    ):
+        assert sum(len(line) for line in door.lines(server.url)) == 50 * 999_999
+    assert 3600 <= fake.now - begun <= 3 * 3600
+
+
+def test_a_slow_reader_is_not_a_slow_server(opened: Open) -> None:
+    body = iter([b"x" * 500 + b"\n"] * 4)
+    with (
+        Server(lambda asked: Answer(body=body)) as server,
+        opened(Http(hosts=[LOOPBACK], timeout=0.2, attempts=1)) as door,
+    ):
+        for line in door.lines(server.url):
+            time.sleep(0.15)
+            assert len(line) == 500
+
+
 def test_a_line_without_end_is_refused(door: HttpDoor) -> None:
     body = gzip.compress(b"x" * 30_000_000)
     with (

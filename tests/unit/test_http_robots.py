@@ -1,7 +1,5 @@
 """robots.txt as RFC 9309 has it, and X-Robots-Tag."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,11 +61,10 @@ def test_nothing_is_forbidden_without_a_file() -> None:
     assert EVERYTHING.allow(HOST)
 
 
-def test_a_hostile_rule_takes_no_time() -> None:
+def test_a_hostile_rule_ends() -> None:
+    # as a regular expression it would take years
     rules = parse("User-agent: *\nDisallow: /" + "*a" * 900 + "$")
-    begun = time.process_time()
-    rules.allow(HOST + "/" + "a" * 5_000 + "b")
-    assert time.process_time() - begun < 5  # a regular expression would take years
+    assert rules.allow(HOST + "/" + "a" * 5_000 + "b")
 
 
 @given(st.text(), st.text())
