@@ -134,10 +134,12 @@ def _due(route: Route) -> pl.DataFrame:
     if not parts:
         return pl.DataFrame(schema=dict.fromkeys(_NEEDED, pl.String))
     log = pl.DataFrame(route.table("rechecks"))
-    last = standing(log).select(
-        "candidate_id", "at", "state", then="licence", then_text="licence_text"
+    asked = log.group_by("candidate_id").agg(pl.col("at").last())
+    said = standing(log).select(
+        "candidate_id", "state", then="licence", then_text="licence_text"
     )
-    rows = pl.concat(parts).join(last, on="candidate_id", how="left")
+    rows = pl.concat(parts).join(asked, on="candidate_id", how="left")
+    rows = rows.join(said, on="candidate_id", how="left")
     return rows.sort("at", "order", nulls_last=False, maintain_order=True)
 
 
@@ -150,14 +152,14 @@ def _ask(
     for row in rows:
         by_key.setdefault(row["key"], []).append(row)
     found: list[tuple[Row, Standing]] = []
-    reason = ""
+    reason, silent = "", by_key
     assert door is not None
     try:
         for answer in source(spec.kind).again(spec, list(by_key), door=door):
             # popped: an answer that comes twice counts once
             found += [(row, answer) for row in by_key.pop(answer.key, [])]
     except SourceError as error:
-        reason = masked(f"{spec.kind}: {error}")
+        reason, silent = masked(f"{spec.kind}: {error}"), {}
     finally:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         route.append(
@@ -171,6 +173,12 @@ def _ask(
                     "licence_text": answer.licence_text,
                 }
                 for row, answer in found
+            ]
+            # noted, or they would be asked first for ever
+            + [
+                {"candidate_id": row["candidate_id"], "at": now, "state": "unknown"}
+                for unheard in silent.values()
+                for row in unheard
             ],
         )
     return found, reason
@@ -180,7 +188,7 @@ def _changes(row: Row, now: Standing) -> list[dict[str, Any]]:
     """What is otherwise than when it was last seen: by a recheck, or fetching."""
     about = {key: row[key] for key in ("candidate_id", "photo_id", "source", "key")}
     about["source_url"] = row["source_url"]
-    known = row["at"] is not None and row["state"] == "there"
+    known = row["state"] == "there"
     was_text = row["then_text"] if known else row["licence_text"]
     was = (row["then"] if known else row["licence"]) or was_text
     new = normalise(now.licence_text) or now.licence_text

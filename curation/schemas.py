@@ -96,7 +96,7 @@ SCHEMAS: dict[str, Table] = {
     "rechecks": {
         "candidate_id": Column(_text, "record that was asked about"),
         "at": Column(_text, "when, ISO 8601 with zone"),
-        "state": Column(_text, "there, or gone (not offered any more)"),
+        "state": Column(_text, "there, gone (not offered), or unknown (no answer)"),
         "licence": Column(_text, "licence then, SPDX-like", null=True),
         "licence_text": Column(_text, "licence as the source spelled it", null=True),
     },

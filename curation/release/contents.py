@@ -134,8 +134,9 @@ def _rechecked(
 
 
 def standing(log: pl.DataFrame) -> pl.DataFrame:
-    """The last word on each record of the log `rechecks`."""
-    return log.unique("candidate_id", keep="last", maintain_order=True)
+    """The last word on each record of the log `rechecks`; no answer is no word."""
+    said = log.filter(pl.col("state") != "unknown")
+    return said.unique("candidate_id", keep="last", maintain_order=True)
 
 
 def _covers(allowed: str, name: str) -> bool:

@@ -166,10 +166,16 @@ def test_a_blocked_host_stops_one_source_and_what_was_said_is_kept(world):
 
 def test_a_record_without_an_answer_is_no_news(world):
     route, root = world
-    say(root, "one.json", a={"silent": True}, b={})
+    say(root, "one.json", a={"gone": True}, b={})
+    rechecking.recheck(route, limit=1)
+    say(root, "one.json", a={"silent": True}, b={"silent": True})
     result, _ = rechecking.recheck(route)
-    assert result["unanswered"] == 1
-    assert asked(route) == ["b", "c", "d"]
+    assert (result["unanswered"], result["asked"]) == (2, 4)
+    # both count as asked, or they would come first for ever
+    assert sorted(asked(route)) == ["a", "a", "b", "c", "d"]
+    # but what was known of one before still holds
+    say(root, "one.json", a={"gone": True}, b={})
+    assert rechecking.recheck(route)[0]["changes"] == []
 
 
 def test_photos_that_are_not_kept_are_not_asked_about(world):
@@ -234,10 +240,11 @@ def test_the_release_leaves_out_what_may_not_be_published(
     at = "2026-01-01T00:00:00+00:00"
     row = {"candidate_id": key("n2"), "at": at, "state": "there"}
     rechecks = [
-        # only the last word counts
+        # only the last word counts, and no answer is none
         {**row, "candidate_id": key("n0"), "state": "gone"},
         {**row, "candidate_id": key("n0"), "licence": "CC0-1.0"},
         row | said,
+        {**row, "candidate_id": key("n2"), "state": "unknown"},
     ]
     records = [candidate(0, name, place) for place, name in enumerate(names)]
     tables = {
