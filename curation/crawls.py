@@ -66,8 +66,9 @@ def identity(
         getattr(module, "VERSION", 1),
         spec.model_dump(mode="json"),
         stamps,
+        # where there is a taxon, words are not asked for
         [
-            [one.name, one.query, one.scientific_name, dict(sorted(one.taxa.items()))]
+            [one.name, sorted(one.taxa.items()) or [one.query, one.scientific_name]]
             for one in targets
         ],
         settings.model_dump(mode="json", include=names),

@@ -245,6 +245,12 @@ def test_a_host_that_blocks_us_stops_itself_alone(project, world, monkeypatch):
         assert "until" in result.stderr
         assert len(asked(blocked)) <= 2, "the second class need not be tried"
 
+        # while one source is left alone, photos of the others can be fetched
+        result = project.invoke("fetch", "--json")
+        assert result.exit_code == 4
+        fetched = json.loads(result.stdout)["stages"][1]
+        assert fetched["rows"] + fetched["failed"] == 40
+
         refusing = False
         monkeypatch.setenv("XDG_STATE_HOME", str(project.root / "later"))
         project.collect()
@@ -267,6 +273,30 @@ def test_a_service_that_fails_is_told_and_left_after_two_classes(project, world)
     assert result.exit_code == 4
     assert json.loads(result.stdout)["stages"][0]["rows"] == 0
     assert project.rows().is_empty()
+
+
+def test_what_a_quota_refused_is_fetched_when_the_quota_allows_it(project, server):
+    def fetch():
+        result = project.invoke("fetch", "--json", "--quiet")
+        assert result.exit_code == 0, (result.stderr, result.exception)
+        return json.loads(result.stdout)["stages"][1]
+
+    # of one observation's photos the cap refuses all but the first
+    lines = ["per_class = 20", 'order = "oldest"', "per_observer_day = 0"]
+    project.write(inaturalist(server), collect=[*lines, "per_observation = 1"])
+    first = fetch()
+    assert first["rows"] + first["failed"] == 40
+    project.write(inaturalist(server), collect=[*lines, "per_observation = 6"])
+    fetch()
+    fetched = set(
+        pl.read_ndjson(project.work / "logs" / "fetches.jsonl").filter(
+            pl.col("status") == "ok"
+        )["candidate_id"]
+    )
+    good = passed(project.rows())
+    twice = good.filter(pl.col("observation_id").is_duplicated())
+    assert twice.height > 4
+    assert len(set(twice["candidate_id"]) - fetched) <= first["failed"] + 2
 
 
 def test_progress_says_class_seen_and_wanted(project, server):
