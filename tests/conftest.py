@@ -50,6 +50,7 @@ def _environment(*, offline: bool) -> None:
     home = os.environ["COUNTERSET_TEST_HOME"]
     os.environ |= {
         "HF_HOME": f"{home}/hf",  # never the user's own cache
+        "XDG_STATE_HOME": f"{home}/state",  # nor what hosts were asked
         "MPLCONFIGDIR": f"{home}/matplotlib",
         "MPLBACKEND": "Agg",
         "NO_COLOR": "1",

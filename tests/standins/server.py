@@ -1,5 +1,6 @@
 """A small HTTP server on loopback whose answers a test decides."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -61,7 +62,7 @@ class Server:
             def log_message(self, *args):
                 pass
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = _Quiet(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
         self._thread = threading.Thread(
             target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
@@ -94,6 +95,15 @@ class Server:
             _send(handler, answer)
         except (BrokenPipeError, ConnectionResetError):
             handler.close_connection = True
+
+
+class _Quiet(ThreadingHTTPServer):
+    """Clients that hang up are part of the tests, not worth a traceback."""
+
+    def handle_error(self, request, client_address):
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _send(handler: BaseHTTPRequestHandler, answer: Answer) -> None:
