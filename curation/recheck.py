@@ -152,14 +152,17 @@ def _ask(
     for row in rows:
         by_key.setdefault(row["key"], []).append(row)
     found: list[tuple[Row, Standing]] = []
-    reason, silent = "", by_key
+    reason = ""
+    silent: dict[str, list[Row]] = {}
     assert door is not None
     try:
         for answer in source(spec.kind).again(spec, list(by_key), door=door):
             # popped: an answer that comes twice counts once
             found += [(row, answer) for row in by_key.pop(answer.key, [])]
     except SourceError as error:
-        reason, silent = masked(f"{spec.kind}: {error}"), {}
+        reason = masked(f"{spec.kind}: {error}")
+    else:
+        silent = by_key
     finally:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         route.append(
