@@ -543,11 +543,11 @@ def test_lines_wait_for_the_bytes_of_an_hour(opened: Open, fake: Time) -> None:
 
 def test_a_slow_reader_is_not_a_slow_server(opened: Open) -> None:
     with (
-        Server(lambda asked: Answer(body=drip(b"\n" * 6, 0.1))) as server,
-        opened(Http(hosts=[LOOPBACK], timeout=0.2, attempts=1)) as door,
+        Server(lambda asked: Answer(body=drip(b"\n" * 6, 0.02))) as server,
+        opened(Http(hosts=[LOOPBACK], timeout=1.0, attempts=1)) as door,
     ):
         for line in door.lines(server.url):
-            time.sleep(0.15)
+            time.sleep(0.25)
             assert line == b""
 
 
