@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import polars as pl
 
 from curation import crawls, taxa
@@ -19,7 +20,7 @@ from curation.crawls import Crawl
 from curation.errors import ConfigError, HostBlocked, RemoteError
 from curation.http import Door
 from curation.pipeline import Route
-from curation.selection import Selection, Tally
+from curation.selection import Keys, Selection, Tally
 from curation.shelf import Shelf
 from curation.sources import Page, Source, Target, source
 
@@ -262,8 +263,12 @@ class Asking:
 
     def _unseen(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows whose record did not come by before, here or in another source."""
-        first = rows.unique("candidate_id", keep="first", maintain_order=True)
-        return first.filter(self._seen.counts(hashes(first)) == 0)
+        keys = hashes(rows)
+        fresh = self._seen.counts(keys) == 0
+        if fresh.all() and len(np.unique(keys)) == len(keys):
+            return rows
+        left = rows.filter(fresh)
+        return left.unique("candidate_id", keep="first", maintain_order=True)
 
     def _trouble(self, unit: Unit, error: RemoteError) -> None:
         """A service failed: the others go on."""
@@ -343,6 +348,6 @@ def _timed(pages: Iterator[Page]) -> Iterator[tuple[Page, float]]:
         start = time.monotonic()
 
 
-def hashes(rows: pl.DataFrame) -> Any:  # noqa: ANN401 - numpy's
+def hashes(rows: pl.DataFrame) -> Keys:
     """Record ids as numbers of 64 bits: (N,) uint64."""
     return rows["candidate_id"].hash(5).to_numpy()

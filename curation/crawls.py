@@ -80,7 +80,11 @@ def identity(
 def frame(
     candidates: Sequence[Candidate], *, coordinates: str = "drop"
 ) -> pl.DataFrame:
-    """Records as rows; places are left out or coarse, whatever the source gave."""
+    """Records as rows; places are left out or coarse, whatever the source gave.
+
+    Raises:
+        InputError: a value is of another type than its column.
+    """
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     if candidates:
         facts = zip(*map(_FACTS, candidates), strict=True)
@@ -95,6 +99,11 @@ def frame(
     except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell
         whole = {name: [_text(v) for v in values] for name, values in columns.items()}
         rows = pl.DataFrame(whole, schema=COLUMNS)
+    except TypeError as error:
+        message = (
+            f"source {candidates[0].source} gave a record that fits no row: {error}"
+        )
+        raise InputError(message) from error
     return rows
 
 

@@ -351,3 +351,18 @@ def test_a_deleted_crawl_is_asked_for_again(project, server):
     project.collect()
     assert len(server.asked) > before
     assert project.parts() == parts
+
+
+def test_a_torn_crawl_is_told_with_what_to_do(project, server):
+    project.write(inaturalist(server), collect=["per_class = 20"]).collect()
+    shutil.rmtree(project.work / "tables")
+    part = next(project.work.glob("crawls/*/*.parquet"))
+    whole = part.read_bytes()
+    part.write_bytes(whole[: len(whole) // 2])
+    result = project.invoke("collect")
+    assert result.exit_code == 3
+    assert str(part) in result.stderr
+    assert "delete it" in result.stderr
+    part.unlink()
+    project.collect()
+    assert passed(project.rows()).height == 40

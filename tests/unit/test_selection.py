@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from curation import crawls
 from curation.actions.collect import identified
 from curation.config import Collect
+from curation.errors import InputError
 from curation.selection import Licences, Selection, Tally
 from curation.sources import Candidate
 
@@ -239,3 +240,8 @@ def test_a_row_keeps_no_place_unless_a_coarse_one_is_asked_for():
     assert crawls.frame([exact]).select(where).row(0) == (None, None)
     found = crawls.frame([exact], coordinates="coarse").select(where).row(0)
     assert found == (47.1, -9.0)
+
+
+def test_a_record_that_fits_no_row_is_told():
+    with pytest.raises(InputError, match="source here gave a record that fits no row"):
+        crawls.frame([record(1, title=17)])
