@@ -27,7 +27,7 @@ from curation.selection import Licences
 from curation.tsv import Table, Words, integers, texts
 from curation.uuids import Numbers, halves, keys_of, matches, mixed
 
-OBSERVATIONS = 3_000_000
+OBSERVATIONS = 2_000_000
 """Observations kept of all classes together, where quotas do not ask for more."""
 
 DEPTH = 3
@@ -105,13 +105,18 @@ class Choice:
         """Observations kept of a class: licences and caps are not known yet."""
         return max(OBSERVATIONS // self.classes, DEPTH * self.settings.per_class)
 
-    def ranks(self, seen: Numbers) -> Numbers:
-        """Where each observation comes in its class, (N,) uint64, smallest first."""
+    def ranks(self, keys: Numbers, on: Numbers) -> Numbers:
+        """Where observations come in their class, (N,) uint64, smallest first.
+
+        Args:
+            keys: their hashes, (N,) uint64.
+            on: their days, (N,) int32.
+        """
         seed = np.array([self.settings.seed & (2**64 - 1)], np.uint64)
-        chance = mixed(seen["key"] ^ mixed(seed))
+        chance = mixed(keys ^ mixed(seed))
         if self.settings.order == "random":
             return chance
-        days = seen["day"].astype(np.int64)
+        days = on.astype(np.int64)
         late = days if self.settings.order == "oldest" else -days
         place = np.where(days == NEVER, 2**31, np.clip(late, -(2**30), 2**30) + 2**30)
         return (place.astype(np.uint64) << np.uint64(32)) | (chance >> np.uint64(32))
@@ -242,7 +247,7 @@ def _first(seen: Numbers, choice: Choice) -> Numbers:
     keep = np.ones(seen.size, bool)
     for place in over:
         (rows,) = np.nonzero(seen["class"] == place)
-        ranks = choice.ranks(seen[rows])
+        ranks = choice.ranks(seen["key"][rows], seen["day"][rows])
         keep[rows[np.argpartition(ranks, choice.bound)[choice.bound :]]] = False
     first: Numbers = seen[keep]
     return first
@@ -304,18 +309,21 @@ def _ordered(
 ) -> pl.DataFrame:
     """Rows of `Joined`: of each class as many as its quota could use."""
     allowed = _allowed(licences, choice.settings)
+    turn = np.empty(seen.size, np.int32)  # of each observation: by class, then rank
+    ranks = choice.ranks(seen["key"], seen["day"])
+    turn[np.lexsort((ranks, seen["class"]))] = np.arange(seen.size)
+    turns = turn[photos["seen"]]
+    photos = photos[np.lexsort((photos["photo"], photos["position"], turns))]
+    del turn, turns, ranks
     classes = seen["class"][photos["seen"]]
-    by_class = np.argsort(classes, kind="stable")
-    ends = np.searchsorted(classes[by_class], np.arange(choice.classes + 1))
+    ends = np.searchsorted(classes, np.arange(choice.classes + 1))
     frames = [_rows(photos[:0], seen, 0)]
     for place in range(choice.classes):
-        part = photos[by_class[ends[place] : ends[place + 1]]]
-        ranks = choice.ranks(seen[part["seen"]])
-        part = part[np.lexsort((part["photo"], part["position"], part["seen"], ranks))]
+        part = photos[ends[place] : ends[place + 1]]
         _, first = np.unique(part["photo"], return_index=True)
         part = part[np.sort(first)]
-        depth = _depth(part, seen, allowed, choice.settings)
-        frames.append(_rows(part[:depth], seen, place))
+        part = part[: _depth(part, seen, allowed, choice.settings)]
+        frames.append(_rows(part, seen, place))
     return pl.concat(frames).sort("level", "class", maintain_order=True)
 
 
@@ -325,7 +333,21 @@ def _depth(part: Numbers, seen: Numbers, allowed: Numbers, settings: Collect) ->
     Each cap leaves out of a photo's observation, day or observer all but the first:
     the wider cap then sees only what the narrower let in.
     """
-    of = seen[part["seen"]]
+    wanted = DEPTH * settings.per_class
+    looked = 2 * wanted
+    while True:
+        rows = _let_in(part[:looked], seen, allowed, settings)
+        if rows.size >= wanted:
+            return int(rows[wanted - 1]) + 1
+        if looked >= part.size:
+            return part.size
+        looked *= 4
+
+
+def _let_in(
+    part: Numbers, seen: Numbers, allowed: Numbers, settings: Collect
+) -> Numbers:
+    """Places of those photos, in order, that licences and caps let in, (N,) int64."""
     seen_by, on = pl.col("observer"), pl.col("day")
     caps = (
         (settings.per_observation, ["seen"], pl.lit(value=True)),
@@ -336,23 +358,21 @@ def _depth(part: Numbers, seen: Numbers, allowed: Numbers, settings: Collect) ->
         {
             "row": np.arange(part.size),
             "seen": part["seen"],
-            "observer": of["observer"],
-            "day": of["day"],
+            "observer": seen["observer"][part["seen"]],
+            "day": seen["day"][part["seen"]],
         }
     ).filter(allowed[part["licence"]])
     for cap, columns, known in caps:
         if cap:
             frame = frame.filter((pl.int_range(pl.len()).over(columns) < cap) | ~known)
-    wanted = DEPTH * settings.per_class
-    return int(frame["row"][wanted - 1]) + 1 if frame.height >= wanted else part.size
+    return frame["row"].to_numpy()
 
 
 def _rows(part: Numbers, seen: Numbers, place: int) -> pl.DataFrame:
-    of = seen[part["seen"]]
     columns = {name: np.ascontiguousarray(part[name]) for name in ("photo", "licence")}
     columns["extension"] = np.ascontiguousarray(part["extension"])
     for name in ("high", "low", "observer", "day", "taxon"):
-        columns[name] = np.ascontiguousarray(of[name])
+        columns[name] = seen[name][part["seen"]]
     level = pl.Series("level", np.arange(part.size, dtype=np.int64))
     which = pl.Series("class", np.full(part.size, place, np.uint16))
     return pl.DataFrame([level, which]).with_columns(
