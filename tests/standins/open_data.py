@@ -169,21 +169,36 @@ class Bucket:
     """Answers of the bucket: tables and photos.
 
     Attributes:
-        tables: body of each table, compressed; a test may change it.
-        broken: how often each table still breaks off in the middle.
-        gone: ids of photos that are not there any more.
+        tables: rows of each table.
+        broken: how often each table, by its path, still breaks off in the middle.
+        gone: ids of photos whose files are not there any more.
     """
 
     def __init__(self, tables: Mapping[str, Rows]) -> None:
-        self.tables = {
-            f"/{name}.csv.gz": gzip.compress(text(name, table), mtime=0)
-            for name, table in tables.items()
-        }
+        self.tables = {name: [dict(row) for row in tables[name]] for name in tables}
         self.broken: dict[str, int] = {}
         self.gone: set[str] = set()
 
+    def vanish(self, photo: str) -> None:
+        """Take a photo away: its file, and its rows in next month's table."""
+        self.gone.add(photo)
+        rows = self.tables["photos"]
+        self.tables["photos"] = [row for row in rows if str(row["photo_id"]) != photo]
+
+    def flip(self, photo: str, licence: str | None) -> None:
+        """Give a photo another licence in next month's table."""
+        for row in self.tables["photos"]:
+            if str(row["photo_id"]) == photo:
+                row["license"] = licence or ""
+
+    def _table(self, path: str) -> bytes | None:
+        name = path.removeprefix("/").removesuffix(".csv.gz")
+        if name not in self.tables or not path.endswith(".csv.gz"):
+            return None
+        return gzip.compress(text(name, self.tables[name]), mtime=0)
+
     def __call__(self, asked: Asked) -> Answer:
-        body = self.tables.get(asked.path)
+        body = self._table(asked.path)
         if body is not None:
             if self.broken.get(asked.path, 0):
                 self.broken[asked.path] -= 1
