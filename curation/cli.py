@@ -172,6 +172,7 @@ def release(
         route.run("release")
         place = route.shelf.folder / "release"
         if not place.exists():
+            route.settle()
             raise InputError("; ".join(route.notices))
         result: dict[str, Any] = {
             "release": "release",

@@ -216,6 +216,8 @@ class Route:
             what = f"{computed} computed" if computed else "nothing changed"
             failed = f", {done.failed} failed" if done.failed else ""
             self.say(f"{step}: {done.rows} rows, {what}{failed} ({seconds:.1f} s)")
+            if self.troubles and step == ASKING[-1] and not done.rows:
+                break  # there is nothing to go on with
         return outcomes
 
     def _step(self, step: str) -> int:

@@ -270,9 +270,14 @@ def test_a_service_that_fails_is_told_and_left_after_two_classes(project, world)
     with Server(reply) as broken:
         project.write(inaturalist(broken), collect=["per_class = 5"])
         result = project.invoke("collect", "--json")
+        assert result.exit_code == 4
+        assert json.loads(result.stdout)["stages"][0]["rows"] == 0
+        assert project.rows().is_empty()
+        result = project.invoke("run", "--json")
+        assert project.invoke("release").exit_code == 4
     assert result.exit_code == 4
-    assert json.loads(result.stdout)["stages"][0]["rows"] == 0
-    assert project.rows().is_empty()
+    ran = [stage["stage"] for stage in json.loads(result.stdout)["stages"]]
+    assert ran == ["collect", "fetch"], "without a photo there is nothing to go on with"
 
 
 def test_what_a_quota_refused_is_fetched_when_the_quota_allows_it(project, server):
