@@ -43,6 +43,9 @@ SETTINGS = (
 )  # fmt: skip
 """What the join depends on, of `collect`: a larger quota is another join."""
 
+AGAIN_AT_ONCE = 10_000_000
+"""Keys that `again` should be given at once: one pass over a table serves them all."""
+
 PAGE = 1000
 """Candidates in a page, about."""
 

@@ -41,6 +41,9 @@ ROBOTS = True
 SETTINGS = ()
 """What a list says depends on nothing of `collect`."""
 
+AGAIN_AT_ONCE = 10_000
+"""Keys that `again` should be given at once: the list is read for each time."""
+
 PAGE = 1000
 """Rows in a page."""
 

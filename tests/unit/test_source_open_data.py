@@ -443,3 +443,14 @@ def test_the_question_is_another_when_quotas_or_tables_are(dumps, tmp_path):
     assert first != name(spec(standin.write(tmp_path, WORLD)), ALL)
     assert spec("dumps").located(tmp_path).dumps == tmp_path / "dumps"
     assert replace(TARGETS[0], name="x") != TARGETS[0]
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", sorted(standin.COLUMNS))
+def test_the_real_tables_have_the_columns(name, tmp_path):
+    with HttpDoor(Http(), state=tmp_path / "hosts") as opened:
+        lines = opened.lines(f"{spec().url}/{name}.csv.gz")
+        header, row = next(lines), next(lines)
+        lines.close()
+    assert set(standin.COLUMNS[name]) <= set(header.decode().split("\t"))
+    assert row.count(b"\t") == header.count(b"\t")
