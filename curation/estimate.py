@@ -5,6 +5,7 @@ already is taken off, and the limits in force turn the rest into hours. A servic
 answers slowly takes longer.
 """
 
+import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from curation import attempts, collecting, taxa
+from curation import collecting, taxa
 from curation.collecting import Gone, Unit, authority, identified
 from curation.config import Collect
 from curation.crawls import Crawl
@@ -265,5 +266,14 @@ def _rest(unit: Unit, selection: Selection, settings: Collect) -> Cost:
 
 def _fetched(route: Route) -> pl.Series:
     """Records whose photo is there."""
-    log = attempts.last(route.shelf).filter(pl.col("status") == "ok")
-    return log["candidate_id"].bin.encode("hex")
+    schema = {"candidate_id": pl.String, "status": pl.String}
+    tried = pl.concat(
+        [
+            pl.DataFrame(schema=schema),
+            *(
+                pl.read_ndjson(io.BytesIO(piece), schema=schema)
+                for piece in route.shelf.log_pieces("fetches")
+            ),
+        ]
+    ).unique("candidate_id", keep="last")
+    return tried.filter(pl.col("status") == "ok")["candidate_id"]
