@@ -9,16 +9,19 @@ and may pass, or when the limits are others; what is gone, refused or no picture
 """
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
+import numpy as np
+from numpy.typing import NDArray
 
 from curation import attempts
 from curation.config import Dataset
-from curation.credit import COLUMNS, photos
+from curation.credit import COLUMNS, Drawn, photos
 from curation.errors import DecodeError, FetchError, HostBlocked, RemoteError
 from curation.pipeline import Route
 from curation.sources import source
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 VERSION = 1
 OUTPUT = "photos"
 INPUTS = ("candidates", "fetches", "takedowns")
+
+Places = NDArray[np.int64]
 
 _MANY = 4096
 
@@ -58,7 +63,7 @@ def run(route: Route) -> int:
     drawn = photos(records, attempts.last(route.shelf), taken.photos)
     remark = {"short": bool(blocked), "again": drawn.again}
     route.shelf.remark("fetch", route.recipe("fetch"), remark)
-    route.finish("fetch", drawn.table, drawn.failed)
+    _finish(route, drawn)
     hosts = {error.host: error for error in blocked.values()}
     for host in sorted(hosts):
         route.troubles.append(RemoteError(_masked(f"fetch: {hosts[host]}")))
@@ -76,31 +81,31 @@ def _fetch(route: Route, taken: Takedowns) -> tuple[int, dict[str, HostBlocked]]
     remote = {place for place, kind in kinds if source(kind).REMOTE}
     records = route.batches("candidates", attempts.COLUMNS)
     todo, shut = attempts.todo(records, log, limits=limits, remote=remote)
-    tried = todo.height + shut.height
+    tried = len(todo) + len(shut)
     _refuse(route, shut)
     blocked: dict[str, HostBlocked] = {}
     with HttpDoor(route.config.http) if remote else nullcontext() as door:
-        while todo.height:
-            found, todo = attempts.had(todo, log)
-            _had(route, found)
+        while len(todo):
+            known = attempts.had(todo, log)
+            _had(route, todo, log, known)
+            todo = todo.only(known < 0)
             # one record of each photo; then the others know what came of it
-            key = pl.col("photo_key")
-            first = key.is_null() | key.is_first_distinct()
-            now, todo = todo.filter(first), todo.filter(~first)
-            lanes = attempts.lanes(now, remote)
+            first = attempts.first(todo)
+            now, todo = todo.only(first), todo.only(~first)
+            lanes = now.lanes(remote)
             for host in blocked.keys() & lanes.keys():
                 del lanes[host]
-            with progress(now.height, step="fetch", say=route.say) as seen:
+            with progress(len(now), step="fetch", say=route.say) as seen:
                 blocked |= fetch(
                     lanes,
                     lambda row: _attempt(route, row, taken, door),
-                    threads=min(route.config.http.connections, max(now.height, 1)),
+                    threads=min(route.config.http.connections, max(len(now), 1)),
                     keep=lambda rows: route.append("fetches", rows),
                     progress=seen,
                     single=frozenset(lane for lane in lanes if lane[:7] == "source "),
                 )
-            tried -= now.height - seen.done  # a blocked host's stay untried
-            if todo.height:
+            tried -= len(now) - seen.done  # a blocked host's stay untried
+            if len(todo):
                 log = attempts.last(route.shelf)
     return tried, blocked
 
@@ -145,8 +150,8 @@ def _passing(error: FetchError) -> bool:
     """Whether attempts ran out on trouble that may pass, as a service that fails."""
     from curation.http.answers import Again
 
-    cause = error.__cause__
-    return cause is not None and isinstance(cause.__cause__, Again)
+    final = error.__context__  # what the door made a FetchError of
+    return final is not None and isinstance(final.__context__, Again)
 
 
 def _row(route: Route, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,43 +168,47 @@ def _row(route: Route, record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _refuse(route: Route, records: pl.DataFrame) -> None:
+def _refuse(route: Route, records: attempts.Records) -> None:
     """Records that the source says can never become a photo."""
-    for part in records.iter_slices(_MANY):
-        route.append(
-            "fetches",
-            [
-                _row(route, _hex(record))
-                | {
-                    "status": "failed",
-                    "attempts": 0,
-                    "error": _masked(record["refused"]),
-                }
-                for record in part.iter_rows(named=True)
-            ],
-        )
+    _append(
+        route,
+        (
+            _row(route, record)
+            | {"status": "failed", "attempts": 0, "error": _masked(record["refused"])}
+            for record in records.rows()
+        ),
+    )
 
 
-def _had(route: Route, records: pl.DataFrame) -> None:
-    """Records whose photo came with another record already."""
-    facts = ("photo_id", "bytes", "format", "width", "height")
-    for part in records.iter_slices(_MANY):
-        rows = [_hex(record) for record in part.iter_rows(named=True)]
-        route.append(
-            "fetches",
-            [
-                _row(route, record)
-                | {name: record[name] for name in facts}
-                | {"status": "ok", "attempts": 0}
-                for record in rows
-            ],
-        )
+def _had(
+    route: Route, records: attempts.Records, log: attempts.Log, known: Places
+) -> None:
+    """Records whose photo came with another record already, by its place in the log."""
+    _append(
+        route,
+        (
+            _row(route, records.row(int(number)))
+            | log.facts(known[number])
+            | {"status": "ok", "attempts": 0}
+            for number in np.flatnonzero(known >= 0)
+        ),
+    )
 
 
-def _hex(record: dict[str, Any]) -> dict[str, Any]:
-    """A record with its ids as text again."""
-    ids = {k: v.hex() for k, v in record.items() if isinstance(v, bytes)}
-    return record | ids
+def _append(route: Route, rows: Iterator[dict[str, Any]]) -> None:
+    while group := list(islice(rows, _MANY)):
+        route.append("fetches", group)
+
+
+def _finish(route: Route, drawn: Drawn) -> None:
+    """Put the table in place, part by part."""
+    recipe, digests, count = route.recipe("fetch"), [], 0
+    for number, part in enumerate(drawn.parts):
+        digests.append(route.shelf.draft("fetch", recipe, number, part))
+        count += part.num_rows
+    route.shelf.replace("fetch", recipe)
+    fingerprint = hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:32]
+    route.mark("fetch", count, fingerprint, failed=drawn.failed)
 
 
 def _masked(text: str) -> str:
