@@ -9,7 +9,7 @@ million, two share them by chance once in 37 million runs.
 import io
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -103,28 +103,31 @@ def last(shelf: Shelf) -> Log:
         InputError: a line is not JSON, or an id is not hexadecimal.
     """
     words: dict[str, int] = {"": 0}
-    parts = [_parsed(pl.DataFrame(schema=_READ), words)]
+    # counted first: arrays that grow, or are put together, are held twice
+    lines = sum(piece.count(b"\n") for piece in shelf.log_pieces("fetches"))
+    none = _parsed(pl.DataFrame(schema=_READ), words)
+    whole = {
+        name: np.empty((lines, *part.shape[1:]), part.dtype)
+        for name, part in none.items()
+    }
+    done = 0
     for piece in shelf.log_pieces("fetches"):
         try:
             rows = pl.read_ndjson(io.BytesIO(piece), schema=_READ)
-            parts.append(_parsed(rows, words))
+            parsed = _parsed(rows, words)
         except (pl.exceptions.PolarsError, ValueError) as error:
             shelf.read_log("fetches")  # says which line it is
             message = f"the log of fetches is corrupt: {error}"
             raise InputError(message) from error
-    whole = {}
-    names = [field.name for field in fields(Log) if field.name != "words"]
-    order, newest = None, None
-    for name in names:  # one after the other, each pair of copies for a moment only
-        column = np.concatenate([part.pop(name) for part in parts])
-        if order is None:
-            order = np.argsort(column, kind="stable")
-            column = column[order]
-            newest = np.append(column[1:] != column[:-1], True)[: len(column)]
-            order = order[newest]
-            whole[name] = column[newest]
-        else:
-            whole[name] = column[order]
+        for name, part in parsed.items():
+            whole[name][done : done + rows.height] = part
+        done += rows.height
+    # empty lines are no rows
+    order = np.argsort(whole["key"][:done], kind="stable").astype(np.int32)
+    key = whole["key"][order]
+    order = order[np.append(key[1:] != key[:-1], True)[:done]]
+    for name in whole:
+        whole[name] = whole[name][order]
     return Log(**whole, words=tuple(words))
 
 

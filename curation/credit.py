@@ -19,7 +19,7 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of `candidates` that are needed."""
 
-PART = 65_536
+PART = 16_384
 """Rows of a part of the table."""
 
 
@@ -89,16 +89,25 @@ def _drawn(parts: list[dict[str, Any]], log: Log) -> Iterator[pa.Table]:
         columns = [part.pop(name) for part in parts]
         series = isinstance(columns[0], pl.Series)
         whole[name] = pl.concat(columns) if series else np.concatenate(columns)
-    halves = log.photo[whole["at"]].view(">u8")
-    order = np.lexsort(
-        (whole["order"], whole["openness"], halves[:, 1], halves[:, 0])
-    ).astype(np.int32)
-    new = (halves[order[1:], :2] != halves[order[:-1], :2]).any(axis=1)
-    starts = np.flatnonzero(np.append(True, new))
+    order, starts = _photo_by_photo(whole, log)
     ends = np.append(starts[1:], len(order))
     for begin in range(0, len(starts), PART):
         spans = slice(begin, begin + PART)
         yield _part(whole, log, order, starts[spans], ends[spans])
+
+
+def _photo_by_photo(
+    whole: dict[str, Any], log: Log
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Records sorted by photo, openness and order; and where each photo's begin."""
+    # 128 bits: no two of any number of photos share them
+    photo = log.photo[:, :16][whole["at"]].view(">u8")
+    order = np.lexsort(
+        (whole["order"], whole["openness"], photo[:, 1], photo[:, 0])
+    ).astype(np.int32)
+    photo = photo[order]
+    new = (photo[1:] != photo[:-1]).any(axis=1)
+    return order, np.flatnonzero(np.append(True, new))
 
 
 def _part(

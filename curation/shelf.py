@@ -40,7 +40,7 @@ FORMAT = 1
 BATCH = 65_536
 """Rows of a large table held in memory at once."""
 LOGS = ("fetches", "label_events", "rechecks", "takedowns")
-PIECE = 1 << 24
+PIECE = 1 << 22
 """Bytes of a log that are read at once."""
 
 _DRAFT = "next"
