@@ -13,7 +13,7 @@ classes. Observations are found by 64 bits of hash, then compared by their whole
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -51,6 +51,7 @@ _PHOTO = np.dtype(
     ]
 )  # fmt: skip
 _TAXA = {"taxon": pl.Int64, "name": pl.String, "class": pl.UInt16}
+_MORE = 8
 _SIEVE = 24  # bits of a key by which most photos of other taxa are told apart
 
 
@@ -76,6 +77,8 @@ class Joined:
         taxa: scientific name by taxon id, where one is stated.
         observers: name, or login where there is none, by observer id.
         absent: numbers of classes of which no taxon is in the tables.
+        short: numbers of classes that are short of their quota, though the tables have
+            more observations of them than were kept.
     """
 
     rows: pl.DataFrame
@@ -84,6 +87,7 @@ class Joined:
     taxa: Mapping[int, str]
     observers: Mapping[int, str]
     absent: frozenset[int]
+    short: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +98,19 @@ class Choice:
         classes: how many there are.
         grade: quality grade of observations; "any" for every grade.
         settings: quotas, caps and order.
+        times: how often more than usual is kept of a class.
     """
 
     classes: int
     grade: str
     settings: Collect
+    times: int = 1
 
     @property
     def bound(self) -> int:
         """Observations kept of a class: licences and caps are not known yet."""
-        return max(OBSERVATIONS // self.classes, DEPTH * self.settings.per_class)
+        usual = max(OBSERVATIONS // self.classes, DEPTH * self.settings.per_class)
+        return self.times * usual
 
     def ranks(self, keys: Numbers, on: Numbers) -> Numbers:
         """Where observations come in their class, (N,) uint64, smallest first.
@@ -131,17 +138,11 @@ def join(read: Read, roots: Sequence[int], choice: Choice) -> Joined:
         choice: what is kept.
     """
     of_taxon = read("taxa", ("taxon_id", "ancestry", "name"), lambda t: _taxa(t, roots))
-    seen = read(
-        "observations",
-        ("observation_uuid", "observer_id", "taxon_id", "quality_grade", "observed_on"),
-        lambda t: _observations(t, of_taxon, choice),
-    )
-    photos, licences, extensions = read(
-        "photos",
-        ("photo_id", "observation_uuid", "license", "extension", "position"),
-        lambda t: _photos(t, seen),
-    )
-    rows = _ordered(photos, seen, licences, choice)
+    rows, licences, extensions, short = _chosen(read, of_taxon, choice)
+    if short:
+        # hardly any of its photos is let in: look at more of its observations
+        more = replace(choice, times=_MORE)
+        rows, licences, extensions, short = _chosen(read, of_taxon, more)
     credited = rows["observer"].unique().sort().to_numpy()
     observers = read(
         "observers", ("observer_id", "login", "name"), lambda t: _names(t, credited)
@@ -151,7 +152,25 @@ def join(read: Read, roots: Sequence[int], choice: Choice) -> Joined:
     )
     names = dict(named.select("taxon", "name").iter_rows())
     absent = frozenset(range(len(roots))) - set(of_taxon["class"])
-    return Joined(rows, licences, extensions, names, observers, absent)
+    return Joined(rows, licences, extensions, names, observers, absent, short)
+
+
+def _chosen(
+    read: Read, of_taxon: pl.DataFrame, choice: Choice
+) -> tuple[pl.DataFrame, list[str], list[str], frozenset[int]]:
+    """Rows, licences, extensions and `short` of `Joined`."""
+    seen, cut = read(
+        "observations",
+        ("observation_uuid", "observer_id", "taxon_id", "quality_grade", "observed_on"),
+        lambda t: _observations(t, of_taxon, choice),
+    )
+    photos, licences, extensions = read(
+        "photos",
+        ("photo_id", "observation_uuid", "license", "extension", "position"),
+        lambda t: _photos(t, seen),
+    )
+    rows, short = _ordered(photos, seen, licences, choice)
+    return rows, licences, extensions, frozenset(cut & short)
 
 
 def licences_of(table: Table, photos: Sequence[int]) -> dict[int, str]:
@@ -197,12 +216,18 @@ def _taxa(table: Table, roots: Sequence[int]) -> pl.DataFrame:
     return pl.concat(frames).unique(["taxon", "class"]).sort("taxon", "class")
 
 
-def _observations(table: Table, of_taxon: pl.DataFrame, choice: Choice) -> Numbers:
-    """Observations of the taxa, sorted by key; of each class the first in its order."""
+def _observations(
+    table: Table, of_taxon: pl.DataFrame, choice: Choice
+) -> tuple[Numbers, set[int]]:
+    """Observations of the taxa, sorted by key; and classes that have more than these.
+
+    Of each class the first in its order are kept.
+    """
     taxa, classes = of_taxon["taxon"].to_numpy(), of_taxon["class"].to_numpy()
     wanted = np.zeros(int(taxa.max(initial=0)) + 1, bool)
     wanted[taxa] = True
     kept: Numbers = np.empty(0, _SEEN)
+    cut: set[int] = set()
     new: list[Numbers] = []
     limit = choice.bound * choice.classes
     for block in table:
@@ -214,9 +239,9 @@ def _observations(table: Table, of_taxon: pl.DataFrame, choice: Choice) -> Numbe
             hit &= grades.to_numpy(zero_copy_only=False)
         new.append(_seen(block.take(pa.array(np.flatnonzero(hit))), taxa, classes))
         if sum(part.size for part in new) > limit // 2:
-            kept, new = _first(np.concatenate([kept, *new]), choice), []
-    kept = _first(np.concatenate([kept, *new]), choice)
-    return kept[np.argsort(kept["key"], kind="stable")]
+            kept, new = _first(np.concatenate([kept, *new]), choice, cut), []
+    kept = _first(np.concatenate([kept, *new]), choice, cut)
+    return kept[np.argsort(kept["key"], kind="stable")], cut
 
 
 def _seen(block: pa.Table, taxa: Numbers, classes: Numbers) -> Numbers:
@@ -238,13 +263,14 @@ def _seen(block: pa.Table, taxa: Numbers, classes: Numbers) -> Numbers:
     return seen
 
 
-def _first(seen: Numbers, choice: Choice) -> Numbers:
-    """Of each class with more observations than the bound, the first of its order."""
+def _first(seen: Numbers, choice: Choice, cut: set[int]) -> Numbers:
+    """Of each class with more observations than the bound the first; adds it to cut."""
     counts = np.bincount(seen["class"], minlength=choice.classes)
     over = np.flatnonzero(counts > choice.bound)
     if not over.size:
         return seen
     keep = np.ones(seen.size, bool)
+    cut.update(over.tolist())
     for place in over:
         (rows,) = np.nonzero(seen["class"] == place)
         ranks = choice.ranks(seen["key"][rows], seen["day"][rows])
@@ -306,8 +332,8 @@ def _names(table: Table, wanted: Numbers) -> dict[int, str]:
 
 def _ordered(
     photos: Numbers, seen: Numbers, licences: Sequence[str], choice: Choice
-) -> pl.DataFrame:
-    """Rows of `Joined`: of each class as many as its quota could use."""
+) -> tuple[pl.DataFrame, set[int]]:
+    """Rows of `Joined`, as many as quotas could use; and classes short of theirs."""
     allowed = _allowed(licences, choice.settings)
     turn = np.empty(seen.size, np.int32)  # of each observation: by class, then rank
     ranks = choice.ranks(seen["key"], seen["day"])
@@ -317,18 +343,24 @@ def _ordered(
     del turn, turns, ranks
     classes = seen["class"][photos["seen"]]
     ends = np.searchsorted(classes, np.arange(choice.classes + 1))
-    frames = [_rows(photos[:0], seen, 0)]
+    frames, short = [_rows(photos[:0], seen, 0)], set[int]()
     for place in range(choice.classes):
         part = photos[ends[place] : ends[place + 1]]
         _, first = np.unique(part["photo"], return_index=True)
         part = part[np.sort(first)]
-        part = part[: _depth(part, seen, allowed, choice.settings)]
-        frames.append(_rows(part, seen, place))
-    return pl.concat(frames).sort("level", "class", maintain_order=True)
+        depth, passing = _depth(part, seen, allowed, choice.settings)
+        if passing < choice.settings.per_class:
+            short.add(place)
+        frames.append(_rows(part[:depth], seen, place))
+    return pl.concat(frames).sort("level", "class", maintain_order=True), short
 
 
-def _depth(part: Numbers, seen: Numbers, allowed: Numbers, settings: Collect) -> int:
+def _depth(
+    part: Numbers, seen: Numbers, allowed: Numbers, settings: Collect
+) -> tuple[int, int]:
     """How many of a class's photos, in order, hold `DEPTH` quotas of what caps let in.
+
+    And how many of these are let in: fewer where there are no more photos.
 
     Each cap leaves out of a photo's observation, day or observer all but the first:
     the wider cap then sees only what the narrower let in.
@@ -338,9 +370,9 @@ def _depth(part: Numbers, seen: Numbers, allowed: Numbers, settings: Collect) ->
     while True:
         rows = _let_in(part[:looked], seen, allowed, settings)
         if rows.size >= wanted:
-            return int(rows[wanted - 1]) + 1
+            return int(rows[wanted - 1]) + 1, wanted
         if looked >= part.size:
-            return part.size
+            return part.size, rows.size
         looked *= 4
 
 

@@ -211,6 +211,9 @@ def _joined(
     for place in sorted(joined.absent):
         name, root = targets[place].name, roots[place]
         _log.warning("class %s: taxon %d is not in the tables of taxa", name, root)
+    for place in sorted(joined.short):
+        few = "of the observations looked at, too few have photos that are let in"
+        _log.warning("class %s: %s", targets[place].name, few)
     return joined
 
 

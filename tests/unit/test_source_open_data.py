@@ -290,6 +290,29 @@ def test_of_too_many_observations_the_first_are_kept(dumps, monkeypatch):
         monkeypatch.undo()
 
 
+def test_when_hardly_any_licence_is_let_in_more_observations_are_kept(
+    dumps, monkeypatch, caplog
+):
+    monkeypatch.setattr(open_data, "OBSERVATIONS", 1)
+    bounds = set()
+    keep = open_data._first
+
+    def kept(seen, choice, cut):
+        bounds.add(choice.bound)
+        return keep(seen, choice, cut)
+
+    monkeypatch.setattr(open_data, "_first", kept)
+    asked = Collect(per_class=4, licences=["CC0-1.0"])
+    few = passed(found(spec(dumps), settings=asked), asked)
+    assert bounds == {12, 96}
+    assert passed(found(spec(dumps), settings=ALL), asked) == few
+    assert "too few" not in caplog.text
+    monkeypatch.setattr(open_data, "_MORE", 1)
+    with caplog.at_level(logging.WARNING):
+        found(spec(dumps), settings=asked)
+    assert "too few have photos that are let in" in caplog.text
+
+
 @pytest.mark.parametrize("block", [60, 977, 5000])
 def test_blocks_of_any_size_and_plain_files_give_the_same(
     dumps, tmp_path, monkeypatch, block
