@@ -6,7 +6,7 @@ Used by the action `collect`, and by the estimate of what it will take.
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
@@ -23,6 +23,7 @@ from curation.pipeline import Route
 from curation.selection import Keys, Selection, Tally
 from curation.shelf import Shelf
 from curation.sources import Page, Source, Target, source
+from curation.takedowns import Takedowns
 
 _EVERY = 2.0
 """Seconds between two lines of progress."""
@@ -298,36 +299,27 @@ class Gone:
     """Records that were taken down, and whatever else names the same photo."""
 
     def __init__(self, shelf: Shelf) -> None:
-        records = [
-            f"{record[0]}\x1f{record[1]}"
-            for row in shelf.read_log("takedowns")
-            for record in row["records"]
-        ]
-        self._records = pl.Series(records, dtype=pl.String)
-        self._photos: set[str] = set()
-        self._urls: set[str] = set()
-        if not records:
-            return
-        for rows in crawls.known(shelf, ["source", "key", "photo_key", "url"]):
-            named = rows.filter(self._named())
-            self._photos.update(named["photo_key"].drop_nulls())
-            self._urls.update(named["url"])
-
-    def _named(self) -> pl.Expr:
-        record = pl.concat_str("source", "key", separator="\x1f")
-        return record.is_in(self._records.implode())
+        """Read the log of takedowns."""
+        taken = Takedowns(shelf)
+        records = [f"{source}\x1f{key}" for source, key in sorted(taken.records)]
+        self._records = _listed(records)
+        self._photos, self._urls = _listed(taken.photo_keys), _listed(taken.urls)
+        self._any = bool(records)
 
     def without(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows that nothing speaks against."""
-        if self._records.is_empty():
+        if not self._any:
             return rows
-        photos = pl.Series(sorted(self._photos), dtype=pl.String).implode()
-        urls = pl.Series(sorted(self._urls), dtype=pl.String).implode()
+        record = pl.concat_str("source", "key", separator="\x1f")
         return rows.filter(
-            ~self._named(),
-            ~pl.col("photo_key").is_in(photos).fill_null(value=False),
-            ~pl.col("url").is_in(urls),
+            ~record.is_in(self._records),
+            ~pl.col("photo_key").is_in(self._photos).fill_null(value=False),
+            ~pl.col("url").is_in(self._urls),
         )
+
+
+def _listed(values: Iterable[str]) -> pl.Series:
+    return pl.Series(sorted(values), dtype=pl.String).implode()
 
 
 def identified(rows: pl.DataFrame) -> pl.DataFrame:

@@ -129,11 +129,23 @@ class Collect(Section):
         "random", description="which records come first, where a source can tell"
     )
     seed: int = Field(0, description="of the random order")
+
     coordinates: Literal["drop", "coarse"] = Field(
         "drop",
         description="where a photo was taken: left out, or rounded to 0.1 degree; "
         "always left out where the source obscures it",
     )
+
+    @field_validator("licences")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        from curation.licences import normalise
+
+        for name in names:
+            if normalise(name) is None:
+                message = f"collect.licences: {name!r} is no licence that is known"
+                raise ValueError(message)
+        return names
 
 
 class Host(Section):

@@ -55,6 +55,7 @@ def identity(
     Files that the source reads from this machine count with their size and time.
     """
     names = set(getattr(module, "SETTINGS", SETTINGS))
+    whose: str | None = getattr(module, "TAXA", None)
     if settings.order != "random":
         names.discard("seed")
     stamps = {
@@ -66,9 +67,9 @@ def identity(
         getattr(module, "VERSION", 1),
         spec.model_dump(mode="json"),
         stamps,
-        # where there is a taxon, words are not asked for
+        # where there is a taxon, words are not asked for, nor other taxa
         [
-            [one.name, sorted(one.taxa.items()) or [one.query, one.scientific_name]]
+            [one.name, one.taxa[whose] if whose else [one.query, one.scientific_name]]
             for one in targets
         ],
         settings.model_dump(mode="json", include=names),
@@ -210,15 +211,6 @@ class Crawl:
             compat_level=pl.CompatLevel.oldest()
         ).replace_schema_metadata(metadata)
         return self._shelf.put_crawl_part(self.name, pages, table)
-
-
-def known(shelf: Shelf, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-    """These columns of every crawl there is, whether it is asked for now or not."""
-    for part in shelf.crawl_parts():
-        try:
-            yield pl.read_parquet(part.path, columns=list(columns))
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise _unreadable(part.path, error) from error
 
 
 def _cursor(part: CrawlPart) -> str | None:

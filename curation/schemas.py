@@ -64,7 +64,7 @@ SCHEMAS: dict[str, Table] = {
         "longitude": Column(_real, "rounded to 0.1 degree", null=True),
         "composed": Column(_flag, "put together from several pictures, not taken"),
         "note": Column(_text, "remark of the source", null=True),
-        "refused": Column(_text, "why it can never become a photo", null=True),
+        "refused": Column(_text, "why it does not become a photo", null=True),
         "place": Column(_int, "which of dataset.toml's sources, from 0"),
         "order": Column(_int, "place in the source's own order, from 0"),
     },
@@ -104,7 +104,8 @@ SCHEMAS: dict[str, Table] = {
     "takedowns": {
         "photo_id": _photo,
         "records": Column(
-            pa.list_(pa.list_(_text)), "source and key of each record that led to it"
+            pa.list_(pa.list_(_text)),
+            "source, key, photo_key and web address of each record that led to it",
         ),
         "reason": Column(_text, "as given"),
         "at": Column(_text, "when, ISO 8601 with zone"),

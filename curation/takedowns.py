@@ -9,16 +9,22 @@ from curation.shelf import Shelf
 
 
 class Takedowns:
-    """What must never be fetched again: photos, and the records that led to them."""
+    """What must never be fetched again: photos, and the records that led to them.
+
+    Attributes:
+        photos: ids.
+        records: source and key.
+        photo_keys, urls: what else names the same photos, in any source.
+    """
 
     def __init__(self, shelf: Shelf) -> None:
+        """Read the log."""
         rows = shelf.read_log("takedowns")
+        records = [record for row in rows for record in row["records"]]
         self.photos = {row["photo_id"] for row in rows}
-        self._records = {tuple(key) for row in rows for key in row["records"]}
-
-    def record(self, source: str, key: str) -> bool:
-        """Whether a source's record was taken down."""
-        return (source, key) in self._records
+        self.records = {(source, key) for source, key, *_ in records}
+        self.photo_keys = {name for record in records for name in record[2:3] if name}
+        self.urls = {url for record in records for url in record[3:4] if url}
 
 
 def forget(
@@ -42,7 +48,9 @@ def forget(
     for row in route.table("candidates").to_pylist():
         photo = attempts.get(row["candidate_id"])
         if photo in records:
-            records[photo].append([row["source"], row["key"]])
+            url = row["url"] if "://" in row["url"] else ""
+            names = [row["source"], row["key"], row["photo_key"] or "", url]
+            records[photo].append(names)
     if not dry_run:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         route.shelf.append(
