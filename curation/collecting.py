@@ -107,6 +107,21 @@ def authority(module: Source) -> str | None:
     return found
 
 
+def reachable(config: Dataset) -> None:
+    """Check that services which demand a contact will get one.
+
+    Raises:
+        ConfigError: `http.contact` is empty.
+    """
+    for place, spec in enumerate(config.sources):
+        if getattr(source(spec.kind), "CONTACT", False) and not config.http.contact:
+            message = (
+                f"http.contact: missing; {spec.kind} (sources[{place}]) demands an "
+                "e-mail address or web page where you can be reached"
+            )
+            raise ConfigError(message)
+
+
 def units(config: Dataset, wanted: Mapping[str | None, Sequence[Target]]) -> list[Unit]:
     """Everything that is asked, in order.
 
@@ -167,9 +182,10 @@ class Asking:
         """Everything that is to be asked; taxa that are not pinned yet are looked up.
 
         Raises:
-            ConfigError: a name does not lead to one taxon.
+            ConfigError: a name does not lead to one taxon, or nobody can be reached.
         """
         config = self._route.config
+        reachable(config)
         wanted: dict[str | None, list[Target]] = {}
         for spec in config.sources:
             whose = authority(source(spec.kind))

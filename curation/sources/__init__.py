@@ -10,6 +10,14 @@ A source module has
     again(spec, keys, *, door) -> Iterator[Standing]                where REMOTE
     read(url, spec, limit) -> bytes                                 where not REMOTE
 
+and may have
+
+    VERSION: int               raised when the same question gives other records
+    TAXA: str                  authority whose taxon ids it asks with (`curation.taxa`)
+    SETTINGS: tuple            fields of `collect` that its answers depend on
+    CONTACT: bool              it demands to know how we can be reached
+    ROBOTS: bool               robots.txt is asked before each of its photos
+
 `pages` names what there is without opening pictures; a record that can never become a
 photo is still a candidate, with `refused` saying why, so that nothing is dropped
 silently. Everything that goes over the network goes through the door

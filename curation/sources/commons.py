@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from curation.http import Door
 
 REMOTE = True
+CONTACT = True
 PER_CLASS = True
 SETTINGS = ("order", "coordinates")
 
