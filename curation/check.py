@@ -22,6 +22,7 @@ def check(route: Route) -> list[dict[str, str]]:
         *_logs(route),
         *_photos(route),
         *_parts(route),
+        *_crawls(route),
         *_stale(route),
         *_release(route),
     ]
@@ -77,6 +78,19 @@ def _parts(route: Route) -> list[dict[str, str]]:
             route.shelf.discard(step, recipe, part=path)
             do = f"discarded; run again to make it anew ({error})"
             faults.append(_fault("table part unreadable", where, do))
+    return faults
+
+
+def _crawls(route: Route) -> list[dict[str, str]]:
+    faults = []
+    for part in route.shelf.crawl_parts():
+        where = str(part.path.relative_to(route.shelf.folder))
+        try:
+            pq.ParquetFile(part.path).read()
+        except (OSError, pa.ArrowInvalid) as error:
+            part.path.unlink()
+            do = f"discarded; run again to ask the source from there on ({error})"
+            faults.append(_fault("crawl part unreadable", where, do))
     return faults
 
 

@@ -371,3 +371,16 @@ def test_a_torn_crawl_is_told_with_what_to_do(project, server):
     part.unlink()
     project.collect()
     assert passed(project.rows()).height == 40
+
+
+def test_check_discards_a_torn_crawl(project, server):
+    project.write(inaturalist(server), collect=["per_class = 20"]).collect()
+    parts = project.parts()
+    part = next(project.work.glob("crawls/*/*.parquet"))
+    part.write_bytes(part.read_bytes()[:-40])
+    found = CliRunner().invoke(app, ["check", "--json", "--work", str(project.work)])
+    assert found.exit_code == 3
+    faults = json.loads(found.stdout)["faults"]
+    assert [fault["what"] for fault in faults][:1] == ["crawl part unreadable"]
+    project.collect()
+    assert project.parts() == parts
