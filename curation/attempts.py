@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation.errors import InputError
@@ -188,8 +189,11 @@ def photo_keys(names: pl.Series) -> Keys:
 class Records:
     """Rows of `candidates` whose photos are wanted, in their order."""
 
-    def __init__(self, frames: Iterable[pl.DataFrame]) -> None:
-        self._frames = [frame for frame in frames if frame.height]
+    def __init__(self, parts: Iterable[tuple[pl.DataFrame, NDArray[np.uint8]]]) -> None:
+        """Make them of rows without candidate_id, and these as (N, 32) bytes."""
+        kept = [(frame, raw) for frame, raw in parts if frame.height]
+        self._frames = [frame for frame, _ in kept]
+        self._ids = [raw for _, raw in kept]
         self._ends = list(accumulate(frame.height for frame in self._frames))
 
     def __len__(self) -> int:
@@ -198,9 +202,10 @@ class Records:
     def row(self, number: int) -> dict[str, Any]:
         """One record, ids as text."""
         at = bisect_right(self._ends, number)
-        frame = self._frames[at]
-        row = frame.row(number - self._ends[at] + frame.height, named=True)
-        return row | {"candidate_id": row["candidate_id"].hex()}
+        frame, ids = self._frames[at], self._ids[at]
+        place = number - self._ends[at] + frame.height
+        row = frame.row(place, named=True)
+        return row | {"candidate_id": ids[place].tobytes().hex()}
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """All records, one by one."""
@@ -215,8 +220,8 @@ class Records:
         if mask.all():
             return self
         parts = np.split(mask, self._ends[:-1])
-        pairs = zip(self._frames, parts, strict=True)
-        return Records(frame.filter(pl.Series(part)) for frame, part in pairs)
+        pairs = zip(self._frames, self._ids, parts, strict=True)
+        return Records((f.filter(pl.Series(m)), ids[m]) for f, ids, m in pairs)
 
     def lanes(self, remote: Collection[int]) -> dict[str, Iterator[dict[str, Any]]]:
         """Records by the host that has their photo; by the source where it is local.
@@ -282,21 +287,22 @@ def todo(
     settled = np.append(log.ok | final, False)  # the last is for -1: never tried
     open_, shut = [], []
     for batch in batches:
-        at = log.find(keys(digests(batch["candidate_id"])))
+        raw = digests(batch["candidate_id"])
+        at = log.find(keys(raw))
         refused = batch["refused"].is_not_null().to_numpy()
         local = ~batch["place"].is_in(list(remote)).to_numpy()
-        open_.append(_compact(batch.filter(~refused & ~settled[at])))
-        shut.append(_compact(batch.filter(refused & local & (at < 0))))
+        wanted, never = ~refused & ~settled[at], refused & local & (at < 0)
+        open_.append((_compact(batch.filter(wanted).drop("refused")), raw[wanted]))
+        shut.append((_compact(batch.filter(never)), raw[never]))
+        pa.default_memory_pool().release_unused()  # a batch's worth each time
     return Records(open_), Records(shut)
 
 
 def _compact(records: pl.DataFrame) -> pl.DataFrame:
     few = pl.Categorical()  # a few words, a million times
-    return records.with_columns(
-        pl.col("candidate_id").str.decode("hex"),
-        pl.col("licence", "licence_text").cast(few),
-        pl.col("place").cast(pl.UInt16),
-    ).rechunk()
+    return records.drop("candidate_id").with_columns(
+        pl.col("licence", "licence_text").cast(few), pl.col("place").cast(pl.UInt16)
+    )
 
 
 def had(records: Records, log: Log) -> NDArray[np.int64]:
