@@ -69,7 +69,10 @@ def identity(
         stamps,
         # where there is a taxon, words are not asked for, nor other taxa
         [
-            [one.name, one.taxa[whose] if whose else [one.query, one.scientific_name]]
+            [
+                one.name,
+                one.taxa.get(whose) if whose else [one.query, one.scientific_name],
+            ]
             for one in targets
         ],
         settings.model_dump(mode="json", include=names),

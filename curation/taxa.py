@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from curation.config import Dataset
 from curation.errors import ConfigError, SourceError, WorkFolderError
-from curation.records import listing, mapping, text, whole
 from curation.sources import Target, source
+from curation.sources._records import listing, mapping, text, whole
 
 if TYPE_CHECKING:
     from curation.http import Door

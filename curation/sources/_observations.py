@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from curation.records import (
+from curation.sources import Candidate
+from curation.sources._records import (
     coarse,
     day,
     key_of,
@@ -14,7 +15,6 @@ from curation.records import (
     text,
     whole,
 )
-from curation.sources import Candidate
 
 _PAGE = "https://www.inaturalist.org/photos"
 _SIZED = re.compile(

@@ -14,7 +14,8 @@ from pydantic import Field
 from curation.config import Collect, SourceSpec
 from curation.errors import ConfigError, InputError, SourceError
 from curation.licences import normalise, openness
-from curation.records import (
+from curation.sources import Candidate, Cost, Page, Standing, Target
+from curation.sources._records import (
     NO_ADDRESS,
     NO_LICENCE,
     by_class,
@@ -29,7 +30,6 @@ from curation.records import (
     web,
     whole,
 )
-from curation.sources import Candidate, Cost, Page, Standing, Target
 
 if TYPE_CHECKING:
     from curation.http import Door

@@ -17,7 +17,8 @@ from pydantic import Field
 
 from curation.config import Collect, SourceSpec
 from curation.errors import ConfigError, SourceError
-from curation.records import (
+from curation.sources import Candidate, Cost, Page, Standing, Target
+from curation.sources._records import (
     NO_ADDRESS,
     by_class,
     coarse,
@@ -33,8 +34,7 @@ from curation.records import (
     web,
     whole,
 )
-from curation.slices import Slice, merged, unfolded
-from curation.sources import Candidate, Cost, Page, Standing, Target
+from curation.sources._slices import Slice, merged, unfolded
 
 if TYPE_CHECKING:
     from curation.http import Door

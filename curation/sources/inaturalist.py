@@ -30,7 +30,9 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from curation.config import Collect, SourceSpec
 from curation.errors import ConfigError, InputError, SourceError
 from curation.licences import normalise
-from curation.records import (
+from curation.sources import Candidate, Cost, Page, Standing, Target
+from curation.sources._observations import candidates, id_of, offered
+from curation.sources._records import (
     by_class,
     day,
     host_of,
@@ -38,8 +40,6 @@ from curation.records import (
     text,
     whole,
 )
-from curation.sources import Candidate, Cost, Page, Standing, Target
-from curation.sources._observations import candidates, id_of, offered
 
 if TYPE_CHECKING:
     from curation.http import Door

@@ -1,7 +1,7 @@
 """iNaturalist's open data: monthly tables of all openly licensed photos.
 
 The tables are on this machine (`dumps`), or are read over https (`url`) without being
-stored: quicker once, slower every time after. One join (`curation.open_data`) serves
+stored: quicker once, slower every time after. One join (`sources._open_data`) serves
 all classes. It reads tables of tens of gigabytes once, a block at a time, and keeps as
 much of each class as its quota could use.
 
@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
-from curation import open_data, tsv
 from curation.config import Collect, SourceSpec
 from curation.errors import ConfigError, InputError
-from curation.records import host_of, licence_of, text
 from curation.sources import Candidate, Cost, Page, Standing, Target
-from curation.uuids import uuid
+from curation.sources import _open_data as open_data
+from curation.sources import _tsv as tsv
+from curation.sources._records import host_of, licence_of, text
+from curation.sources._uuids import uuid
 
 if TYPE_CHECKING:
     from curation.http import Door

@@ -13,7 +13,8 @@ from pydantic import Field
 
 from curation.config import Collect, SourceSpec
 from curation.errors import InputError, SourceError
-from curation.records import (
+from curation.sources import Candidate, Cost, Page, Standing, Target
+from curation.sources._records import (
     NO_ADDRESS,
     by_class,
     host_of,
@@ -25,7 +26,6 @@ from curation.records import (
     web,
     whole,
 )
-from curation.sources import Candidate, Cost, Page, Standing, Target
 
 if TYPE_CHECKING:
     from curation.http import Door

@@ -27,8 +27,8 @@ from pydantic import Field
 
 from curation.config import Collect, SourceSpec
 from curation.errors import FetchError, HostBlocked, InputError
-from curation.records import day, host_of, licence_of, photo_key, text, web
 from curation.sources import Candidate, Cost, Page, Standing, Target
+from curation.sources._records import day, host_of, licence_of, photo_key, text, web
 
 if TYPE_CHECKING:
     from curation.http import Door

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import records
 from curation.errors import InputError
 from curation.sources import Candidate, Target
+from curation.sources import _records as records
 from tests.standins.shapes import anything
 
 USABLE = [

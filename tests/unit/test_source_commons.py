@@ -146,7 +146,7 @@ def test_artists_are_plain_text(html, said):
 
 @given(st.text())
 def test_no_tag_is_left(html):
-    from curation.records import plain
+    from curation.sources._records import plain
 
     assert not {"<", ">"} & set(plain(html) or "")
 

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation import crawls, open_data, tsv
+from curation import crawls
 from curation.config import Collect, Host, Http
 from curation.errors import ConfigError, InputError, SourceError
 from curation.http.door import HttpDoor
 from curation.selection import Selection
 from curation.sources import Target
+from curation.sources import _open_data as open_data
+from curation.sources import _tsv as tsv
 from curation.sources import inaturalist_open_data as source
 from tests.standins import open_data as standin
 from tests.standins.server import Server
@@ -337,7 +339,9 @@ def test_capitals_in_uuids_and_line_ends_do_not_matter(dumps, tmp_path):
 def test_uuids_that_are_equal_in_64_bits_only_are_told_apart(dumps, monkeypatch):
     expected = {one.candidate_id for one in found(spec(dumps))}
     mixed = open_data.mixed
-    monkeypatch.setattr("curation.uuids.mixed", lambda numbers: mixed(numbers) >> 60)
+    monkeypatch.setattr(
+        "curation.sources._uuids.mixed", lambda numbers: mixed(numbers) >> 60
+    )
     assert {one.candidate_id for one in found(spec(dumps))} == expected
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import tsv
 from curation.errors import InputError
+from curation.sources import _tsv as tsv
 
 HEADER = b"a\tb\tc"
 FIELD = st.binary(max_size=6).map(

@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 
 from curation.errors import InputError
-from curation.records import mapping
+from curation.sources._records import mapping
 
 Slice = tuple[str, str, int]
 """Years, months and records in them; a span is written `2012,2017`, all of them ``."""

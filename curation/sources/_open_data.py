@@ -24,8 +24,8 @@ import pyarrow.compute as pc
 from curation.config import Collect
 from curation.licences import normalise
 from curation.selection import Licences
-from curation.tsv import Table, Words, integers, texts
-from curation.uuids import Numbers, halves, keys_of, matches, mixed
+from curation.sources._tsv import Table, Words, integers, texts
+from curation.sources._uuids import Numbers, halves, keys_of, matches, mixed
 
 OBSERVATIONS = 2_000_000
 """Observations kept of all classes together, where quotas do not ask for more."""
