@@ -3,7 +3,6 @@
 A source joins by one entry in `CASES`.
 """
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -388,34 +387,3 @@ def test_licences_that_changed_and_photos_that_are_gone(case, door):
     for one in usable[4:30]:
         if one.photo_key not in changed:
             assert now[one.key].licence_text == one.licence_text
-
-
-REAL = {
-    "gbif": ({"page_size": 20}, {"gbif": 2433451}),
-    "commons": ({}, {}),
-    "openverse": ({}, {}),
-    "inaturalist": ({}, {"inaturalist": 48662}),
-}
-
-
-@pytest.mark.network
-@pytest.mark.parametrize("kind", sorted(REAL))
-def test_the_real_service(kind, tmp_path):
-    contact = os.environ.get("COUNTERSET_CONTACT", "")
-    if not contact:
-        pytest.skip("COUNTERSET_CONTACT says how services can reach you")
-    fields, taxa = REAL[kind]
-    target = Target("Ice bear", "polar bear", "Ursus maritimus", taxa)
-    with HttpDoor(Http(contact=contact), state=tmp_path / "hosts") as door:
-        spec, settings = _spec(kind, **fields), Collect()
-        module = source(kind)
-        page = next(
-            module.pages(spec, [target], settings=settings, cursor=None, door=door)
-        )
-        usable = [one for one in page.candidates if not one.refused]
-        assert usable
-        assert page.cursor
-        now = list(module.again(spec, [usable[0].key], door=door))
-        assert [standing.state for standing in now] == ["there"]
-        assert normalise(now[0].licence_text) == usable[0].licence
-        assert len(door.photo(usable[0].url, limit=20_000_000)) > 1000

@@ -11,6 +11,7 @@ import pytest
 from curation import taxa
 from curation.config import Collect, Http
 from curation.http.door import HttpDoor
+from curation.licences import normalise
 from curation.sources import Target, source
 from evaluation.images import decode
 
@@ -47,3 +48,4 @@ def test_a_page_and_a_photo(kind, door):
     assert decode(data).width > 100
     (standing,) = module.again(spec, [usable[0].key], door=door)
     assert standing.state == "there"
+    assert normalise(standing.licence_text) == usable[0].licence
