@@ -156,11 +156,9 @@ def _passing(error: FetchError) -> bool:
 
 def _row(route: Route, record: Mapping[str, Any]) -> dict[str, Any]:
     """What every row of the log states; the licence is that of now, for ever."""
-    key = record["photo_key"]
     return {
         "candidate_id": record["candidate_id"],
-        # a list of URLs may hold some with a token
-        "photo_key": key if key is None or _masked(key) == key else None,
+        "photo_key": _public(record["photo_key"]),
         "licence": record["licence"],
         "licence_text": record["licence_text"],
         "limits": _limits(route.config),
@@ -209,6 +207,13 @@ def _finish(route: Route, drawn: Drawn) -> None:
     route.shelf.replace("fetch", recipe)
     fingerprint = hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:32]
     route.mark("fetch", count, fingerprint, failed=drawn.failed)
+
+
+def _public(key: str | None) -> str | None:
+    """A photo's name in every source, unless it is a URL that holds a secret."""
+    if key is None or not any(sign in key for sign in "=@%"):
+        return key
+    return key if _masked(key) == key else None
 
 
 def _masked(text: str) -> str:
