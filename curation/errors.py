@@ -47,11 +47,19 @@ class FetchError(InputError):
     Attributes:
         attempts: how often it was tried.
         gone: the service says that it is not offered any more.
+        passing: attempts ran out on trouble that may be over another day.
     """
 
-    def __init__(self, message: str, *, attempts: int = 1, gone: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        attempts: int = 1,
+        gone: bool = False,
+        passing: bool = False,
+    ) -> None:
         super().__init__(message)
-        self.attempts, self.gone = attempts, gone
+        self.attempts, self.gone, self.passing = attempts, gone, passing
 
 
 class SourceError(RemoteError):

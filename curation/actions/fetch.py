@@ -130,7 +130,7 @@ def _attempt(
         header = sniff(data, max_pixels=limits.max_pixels)
     except FetchError as error:
         told = {"error": _masked(str(error)), "attempts": error.attempts}
-        return row | told | {"again": _passing(error)}
+        return row | told | {"again": error.passing}
     except DecodeError as error:
         return row | {"error": _masked(str(error))}
     photo_id = hashlib.sha256(data).hexdigest()
@@ -144,14 +144,6 @@ def _attempt(
         "width": header.width,
         "height": header.height,
     }
-
-
-def _passing(error: FetchError) -> bool:
-    """Whether attempts ran out on trouble that may pass, as a service that fails."""
-    from curation.http.answers import Again
-
-    final = error.__context__  # what the door made a FetchError of
-    return final is not None and isinstance(final.__context__, Again)
 
 
 def _row(route: Route, record: Mapping[str, Any]) -> dict[str, Any]:

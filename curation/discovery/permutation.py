@@ -58,7 +58,9 @@ def benjamini_hochberg(p_values: Reals) -> Reals:
     order = tested[np.argsort(p_values[tested], kind="stable")]
     rank = np.arange(1, len(order) + 1)
     scaled = p_values[order] * len(order) / rank
-    result[order] = np.minimum.accumulate(scaled[::-1])[::-1]
+    smallest = np.minimum.accumulate(scaled[::-1])[::-1]
+    # p * C / rank may fall below p in the last bit
+    result[order] = np.maximum(smallest, p_values[order])
     return result
 
 

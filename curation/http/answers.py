@@ -55,6 +55,7 @@ class Final(Exception):
         blocked: the service refuses us, not this request.
         wait: seconds the service asks us to wait; None when it does not say.
         attempts: how often it was tried.
+        passing: attempts ran out on trouble that may be over another day.
     """
 
     def __init__(
@@ -66,10 +67,11 @@ class Final(Exception):
         blocked: bool = False,
         wait: float | None = None,
         attempts: int = 1,
+        passing: bool = False,
     ) -> None:
         super().__init__(reason)
         self.status, self.gone, self.blocked = status, gone, blocked
-        self.wait, self.attempts = wait, attempts
+        self.wait, self.attempts, self.passing = wait, attempts, passing
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:

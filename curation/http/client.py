@@ -163,7 +163,10 @@ class Client:
                 self._wait(trouble, asked[-1], attempt)
                 if attempt >= self.http.attempts:
                     raise Final(
-                        str(trouble), status=trouble.status, attempts=attempt
+                        str(trouble),
+                        status=trouble.status,
+                        attempts=attempt,
+                        passing=True,
                     ) from trouble
 
     def _given_up(self, error: Final, where: Place, *, photo: bool) -> None:

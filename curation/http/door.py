@@ -148,7 +148,10 @@ class HttpDoor:
             )
         except Final as error:
             raise FetchError(
-                str(error), attempts=error.attempts, gone=error.gone
+                str(error),
+                attempts=error.attempts,
+                gone=error.gone,
+                passing=error.passing,
             ) from None
 
 

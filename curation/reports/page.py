@@ -129,6 +129,7 @@ def gather(report: Facts, album: Album) -> dict[str, Any]:
         "people": people.read(report, album),
         "flags": review.flags(report, album) if report.has("flags") else [],
         "failures": failures,
+        "turned_away": review.turned_away(report),
         "known": checks,
         "licences": origins.licence_counts(report),
         "composed": origins.composed(report),

@@ -12,6 +12,7 @@ from curation.reports.cards import Card
 from curation.reports.facts import Estimate, Facts
 from curation.reports.scores import proportion
 from curation.schemas import CANNOT_TELL, CRITERIA
+from curation.sources import source
 
 PAIRS = 10  # duplicate clusters shown
 DOUBTFUL = 12  # photos shown whose background CLIP is least sure of
@@ -269,9 +270,32 @@ class Failure:
     reason: str
 
 
+def turned_away(facts: Facts) -> list[tuple[str, int]]:
+    """Why records of services did not become photos, and how many; most first.
+
+    What a reason says of one record alone, after its colon, is left out.
+    """
+    reasons = (
+        facts.frame("candidates")
+        .filter(~_local(facts), pl.col("refused").is_not_null())
+        .select(reason=pl.col("refused").str.split(": ").list.first())
+    )
+    counts = (
+        reasons.group_by("reason").len().sort("len", "reason", descending=[True, False])
+    )
+    return [(reason, count) for reason, count in counts.iter_rows()]
+
+
+def _local(facts: Facts) -> pl.Expr:
+    """Records of sources on this machine, of which each one is looked at."""
+    sources = [spec.kind for spec in facts.config.sources]
+    return pl.col("source").is_in([k for k in sources if not source(k).REMOTE])
+
+
 def failures(facts: Facts) -> list[Failure]:
     """Records whose file never arrived, then files that could not be used."""
     candidates = facts.frame("candidates").sort("key", "candidate_id")
+    candidates = candidates.filter(_local(facts) | pl.col("refused").is_null())
     rows = candidates.select("candidate_id", "key", "refused")
     keys = dict(rows.select("candidate_id", "key").iter_rows())
     # a log: the last word on a candidate counts

@@ -111,6 +111,8 @@ def test_all_classes_from_the_service_to_a_release(tmp_path):
         assert row["source_url"].startswith("https://www.inaturalist.org/")
         with Image.open(io.BytesIO(row["image"]["bytes"])) as picture:
             assert picture.size[0] > 300
+    page = (work / "report" / "index.html").read_text(encoding="utf-8")
+    assert "enough photos of its observer" in page
     published = [*(work / "release").rglob("*"), *(work / "report").rglob("*")]
     for path in (*published, *(work / "logs").iterdir()):
         if path.is_file():

@@ -474,6 +474,18 @@ TEXT = b"".join(b"%d\ttext %d\n" % (n, n * n) for n in range(20_000))
         (TEXT, TEXT.splitlines()),
         (gzip.compress(TEXT), TEXT.splitlines()),
     ],
+    # bytes of gzip hold the time, and workers must call a test alike
+    ids=[
+        "nothing",
+        "no end",
+        "two",
+        "windows",
+        "odd",
+        "gz",
+        "two gz",
+        "long",
+        "long gz",
+    ],
 )
 def test_lines(door: HttpDoor, body: bytes, lines: list[bytes]) -> None:
     with Server(lambda asked: Answer(body=body)) as server:
