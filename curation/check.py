@@ -43,6 +43,7 @@ def _logs(route: Route) -> list[dict[str, str]]:
 
 
 def _photos(route: Route) -> list[dict[str, str]]:
+    route.shelf.tidy()
     if route.fingerprint("photos") is None:
         return []
     faults, lost = [], set()

@@ -33,6 +33,7 @@ import json
 import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
@@ -193,6 +194,7 @@ def kinds() -> list[str]:
     return own + sorted(others - set(own))
 
 
+@cache  # asked for each photo
 def source(kind: str) -> Source:
     """The module of a kind of source.
 
@@ -208,7 +210,8 @@ def source(kind: str) -> Source:
     raise ConfigError(message)
 
 
-def _own() -> set[str]:
+@cache
+def _own() -> frozenset[str]:
     """Modules of this folder; what they share begins with an underscore."""
     names = {found.name for found in pkgutil.iter_modules(__path__)}
-    return {name for name in names if not name.startswith("_")}
+    return frozenset(name for name in names if not name.startswith("_"))
