@@ -61,8 +61,11 @@ def recheck(
     unanswered = 0
     for place in sorted({row["place"] for row in rows}):
         mine = [row for row in rows if row["place"] == place]
-        for start in range(0, len(mine), AT_ONCE):
-            part = mine[start : start + AT_ONCE]
+        # a source that reads a whole table for an answer says so
+        module = source(route.config.sources[place].kind)
+        step = getattr(module, "AGAIN_AT_ONCE", AT_ONCE)
+        for start in range(0, len(mine), step):
+            part = mine[start : start + step]
             answers, reason = _ask(route, part, door)
             found += answers
             route.say(f"recheck: {len(found):,} of {len(rows):,} records")

@@ -17,6 +17,7 @@ and may have
     SETTINGS: tuple            fields of `collect` that its answers depend on
     CONTACT: bool              it demands to know how we can be reached
     ROBOTS: bool               robots.txt is asked before each of its photos
+    AGAIN_AT_ONCE: int         keys that `again` is given at once
 
 `pages` names what there is without opening pictures; a record that can never become a
 photo is still a candidate, with `refused` saying why, so that nothing is dropped

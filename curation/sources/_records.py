@@ -259,3 +259,17 @@ def photo_key(*addresses: str | None) -> str | None:
             if address and (found := pattern.match(address)):
                 return f"{site}:{next(part for part in found.groups() if part)}"
     return None
+
+
+def position(cursor: str | None) -> int:
+    """A cursor that is a number: how far a source came; 0 at its start.
+
+    Raises:
+        InputError: it is none.
+    """
+    if cursor is None:
+        return 0
+    if not (cursor.isdecimal() and cursor.isascii()):
+        message = f"the place where collecting stopped cannot be read: {cursor!r}"
+        raise InputError(message)
+    return int(cursor)

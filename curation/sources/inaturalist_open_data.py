@@ -26,7 +26,7 @@ from curation.errors import ConfigError, InputError
 from curation.sources import Candidate, Cost, Page, Standing, Target
 from curation.sources import _open_data as open_data
 from curation.sources import _tsv as tsv
-from curation.sources._records import host_of, licence_of, text
+from curation.sources._records import host_of, licence_of, position, text
 from curation.sources._uuids import uuid
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def pages(
         SourceError: a table cannot be had over the network.
     """
     known = [target for target in targets if TAXA in target.taxa]
-    first = _level(cursor)
+    first = position(cursor)
     joined = _joined(spec, known, settings, door)
     classes = [target.name for target in known]
     step = max(1, PAGE // len(classes))
@@ -269,12 +269,3 @@ def _day(number: int) -> str | None:
         return (_EPOCH + timedelta(days=number)).isoformat()
     except OverflowError:
         return None
-
-
-def _level(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    if not (cursor.isdecimal() and cursor.isascii()):
-        message = f"the place where collecting stopped cannot be read: {cursor!r}"
-        raise InputError(message)
-    return int(cursor)

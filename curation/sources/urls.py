@@ -28,7 +28,15 @@ from pydantic import Field
 from curation.config import Collect, SourceSpec
 from curation.errors import FetchError, HostBlocked, InputError
 from curation.sources import Candidate, Cost, Page, Standing, Target
-from curation.sources._records import day, host_of, licence_of, photo_key, text, web
+from curation.sources._records import (
+    day,
+    host_of,
+    licence_of,
+    photo_key,
+    position,
+    text,
+    web,
+)
 
 if TYPE_CHECKING:
     from curation.http import Door
@@ -94,7 +102,7 @@ def pages(
         InputError: the file cannot be read, lacks a column, or the cursor is none.
     """
     classes = {target.name for target in targets}
-    done = _place(cursor)
+    done = position(cursor)
     rows = islice(_rows(spec.path), done, None)
     batch = list(islice(rows, PAGE))
     while True:
@@ -314,12 +322,3 @@ def _columns(found: Sequence[str], where: str) -> dict[str, int]:
             )
             raise InputError(message)
     return {name: found.index(name) for name in (*NEEDED, *KNOWN) if name in found}
-
-
-def _place(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    if not (cursor.isdecimal() and cursor.isascii()):
-        message = f"the place where collecting stopped cannot be read: {cursor!r}"
-        raise InputError(message)
-    return int(cursor)

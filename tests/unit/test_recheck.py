@@ -12,6 +12,7 @@ from curation.pipeline import Route
 from curation.release.contents import select
 from curation.schemas import from_rows
 from curation.shelf import Shelf
+from curation.sources import source
 from tests.standins import listing
 
 
@@ -259,3 +260,22 @@ def test_the_release_leaves_out_what_may_not_be_published(
     assert chosen.rows.height == 4 - len(expected)
     assert set(chosen.rows["licence"]) == {"CC-BY-4.0"}  # as when it was fetched
     assert isinstance(chosen.rows, pl.DataFrame)
+
+
+@pytest.mark.parametrize(("at_once", "calls"), [(1, 4), (10, 2)])
+def test_a_source_says_how_many_it_is_asked_about_at_once(
+    world, monkeypatch, at_once, calls
+):
+    route, _ = world
+    module, given = source("listing"), []
+    plain = module.again
+
+    def again(spec, keys, *, door):
+        given.append(list(keys))
+        return plain(spec, keys, door=door)
+
+    monkeypatch.setattr(module, "again", again)
+    monkeypatch.setattr(module, "AGAIN_AT_ONCE", at_once, raising=False)
+    rechecking.recheck(route)
+    assert len(given) == calls
+    assert [one for keys in given for one in keys] == list(NAMES)
