@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from evaluation.models import Model, PixelSpec, ZeroShotModel
+from evaluation.models import Kind, Model, PixelSpec, Precision
 from evaluation.tables import frame, read, write, write_bytes
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class ModelRecord:
 
     Attributes:
         name: full name as asked for.
-        kind: "zero_shot" or "classifier".
+        kind: "zero_shot", "classifier" or "lvlm".
         spec: pixels it got.
         weights: sha256 over its weights.
         dtype: dtype the image tower ran in.
@@ -47,11 +47,12 @@ class ModelRecord:
         note: what a reader must know of it.
         logit_scale: factor on cosines; 1 for a classifier.
         logit_bias: added after; 0 for most.
+        link: "softmax", or "sigmoid" where each pair was trained on its own.
         versions: of the libraries that ran it.
     """
 
     name: str
-    kind: Literal["zero_shot", "classifier"]
+    kind: Kind
     spec: PixelSpec
     weights: str
     dtype: str
@@ -59,6 +60,7 @@ class ModelRecord:
     note: str
     logit_scale: float
     logit_bias: float
+    link: Literal["softmax", "sigmoid"]
     versions: dict[str, str]
 
     @property
@@ -70,7 +72,7 @@ class ModelRecord:
 
 def describe(model: Model) -> ModelRecord:
     """The record of a loaded model."""
-    text = isinstance(model, ZeroShotModel) and model.kind == "zero_shot"
+    text = model.kind == "zero_shot"
     return ModelRecord(
         name=model.name,
         kind=model.kind,
@@ -81,6 +83,7 @@ def describe(model: Model) -> ModelRecord:
         note=model.note,
         logit_scale=float(getattr(model, "logit_scale", 1.0)) if text else 1.0,
         logit_bias=float(getattr(model, "logit_bias", 0.0)) if text else 0.0,
+        link=getattr(model, "link", "softmax"),
         versions={name: version(name) for name in _LIBRARIES},
     )
 
@@ -191,13 +194,15 @@ class FeatureStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def record(self, name: str, identity: str) -> ModelRecord | None:
+    def record(
+        self, name: str, identity: str, precision: Precision = "fp32"
+    ) -> ModelRecord | None:
         """What is known of a model's name; None when it was never loaded.
 
         A model is known by what tells its weights apart, so a changed checkpoint file
         is another model.
         """
-        path = self._record_path(name, identity)
+        path = self._record_path(name, identity, precision)
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             found["spec"] = PixelSpec(**found["spec"])
@@ -205,10 +210,16 @@ class FeatureStore:
         except (OSError, ValueError, TypeError, KeyError):
             return None  # not there, or of another version: the model tells it anew
 
-    def remember(self, name: str, identity: str, record: ModelRecord) -> None:
+    def remember(
+        self,
+        name: str,
+        identity: str,
+        record: ModelRecord,
+        precision: Precision = "fp32",
+    ) -> None:
         """Keep what a loaded model said of itself."""
         text = json.dumps(asdict(replace(record, name=name)), indent=1)
-        write_bytes(self._record_path(name, identity), text.encode())
+        write_bytes(self._record_path(name, identity, precision), text.encode())
 
     def images(self, record: ModelRecord) -> Parts:
         """Features of photos, by photo_id."""
@@ -218,6 +229,7 @@ class FeatureStore:
         """Rows of zero-shot classifiers, by class name, for a prompt set's sha256."""
         return Parts(self.folder / "texts" / record.key / prompts[:24], "class_name")
 
-    def _record_path(self, name: str, identity: str) -> Path:
-        digest = hashlib.sha256(f"{name}\n{identity}".encode()).hexdigest()[:24]
+    def _record_path(self, name: str, identity: str, precision: Precision) -> Path:
+        text = f"{name}\n{identity}\n{precision}"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:24]
         return self.folder / "models" / f"{digest}.json"

@@ -3,9 +3,12 @@
 One file here is one backend; the file's name is the backend's name, so there is no
 registry to edit. A backend module has
 
-    load(rest: str) -> Model          # `rest` is what follows "<backend>:"
+    load(rest: str, runtime: Runtime) -> Model   # `rest` follows "<backend>:"
     identity(rest: str) -> str        # without torch: what tells its weights apart
     available() -> list[ModelInfo]    # what can be named, and whether it is at hand
+
+A model is one of three kinds. "zero_shot" compares photos with texts, "classifier" has
+one logit per ImageNet class, "lvlm" says how likely an answer to a question is.
 
 Packages outside join with an entry point in the group `counterset.models` whose name is
 the backend and whose value is such a module.
@@ -13,6 +16,7 @@ the backend and whose value is such a module.
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
@@ -20,7 +24,30 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 from evaluation.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
+
+Kind = Literal["zero_shot", "classifier", "lvlm"]
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """How models are run.
+
+    Attributes:
+        precision: "fp32", or "bf16": weights and activations of the image tower in
+            bfloat16. Texts, normalisation, similarity and softmax stay in float32.
+        device: "cpu", "cuda", "cuda:1"; "auto" is every GPU of the machine, else the
+            CPU.
+    """
+
+    precision: Precision = "fp32"
+    device: str = "auto"
+
+
+FP32 = Runtime()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +76,7 @@ class ModelInfo:
     """A line of `counterset models`."""
 
     name: str
-    kind: Literal["zero_shot", "classifier"]
+    kind: Kind
     at_hand: bool
     note: str = ""
 
@@ -60,7 +87,7 @@ class Model(Protocol):
 
     Attributes:
         name: full name as asked for, such as "timm:resnet50".
-        kind: "zero_shot" compares with text; "classifier" has 1,000 ImageNet logits.
+        kind: "zero_shot", "classifier" (1,000 ImageNet logits) or "lvlm".
         spec: pixels it wants.
         weights: sha256 (hex) over its weights.
         dtype: dtype the image tower runs in, such as "float32".
@@ -69,7 +96,7 @@ class Model(Protocol):
     """
 
     name: str
-    kind: Literal["zero_shot", "classifier"]
+    kind: Kind
     spec: PixelSpec
     weights: str
     dtype: str
@@ -90,20 +117,61 @@ class Model(Protocol):
 
 @runtime_checkable
 class ZeroShotModel(Model, Protocol):
-    """A model that also reads text."""
+    """A model that also reads text.
+
+    Attributes:
+        logit_scale: factor on cosines.
+        logit_bias: added after; 0 for most.
+        link: how it was trained to turn logits into probabilities: "softmax" over
+            texts, or "sigmoid" of each pair (SigLIP).
+    """
 
     logit_scale: float
     logit_bias: float
+    link: Literal["softmax", "sigmoid"]
 
     def texts(self, prompts: list[str]) -> "torch.Tensor":
         """(M, D) float32 embeddings of unit length, on the CPU."""
         ...
 
 
+@runtime_checkable
+class AnsweringModel(Model, Protocol):
+    """A vision-language model: how likely an answer to a question about a photo is.
+
+    It has no use for `images`, which raises.
+    """
+
+    def losses(
+        self, pixels: "torch.Tensor", question: str, answers: Sequence[Sequence[str]]
+    ) -> "list[NDArray[np.float32]]":
+        """Negative log-likelihood of each answer, summed over its tokens.
+
+        Args:
+            pixels: (N, 3, size, size) uint8, RGB.
+            question: asked of every photo.
+            answers: N lists of candidate answers.
+
+        Returns: N arrays, nats, in the answers' order.
+        """
+        ...
+
+
+@runtime_checkable
+class StoredModel(Model, Protocol):
+    """A model known by what it once said; it sees no pixels, and `images` raises."""
+
+    def stored(
+        self, photo_ids: Sequence[str]
+    ) -> "tuple[NDArray[np.float32], list[str | None]]":
+        """(N, D) features as `images` gives them, and why a photo has none."""
+        ...
+
+
 class Backend(Protocol):
     """What a module in this folder provides."""
 
-    def load(self, rest: str) -> Model:
+    def load(self, rest: str, runtime: Runtime) -> Model:
         """Load the model named by what follows `<backend>:`."""
 
     def identity(self, rest: str) -> str:
@@ -139,15 +207,19 @@ def _backend(name: str) -> tuple[Backend, str]:
     return known[backend], rest
 
 
-def load(name: str) -> Model:
+def load(name: str, runtime: Runtime = FP32) -> Model:
     """Load a model by its full name.
+
+    Args:
+        name: full name, such as "timm:resnet50".
+        runtime: precision and device.
 
     Raises:
         ConfigError: no such backend or model (the nearest names are given).
         RemoteError: weights are not at hand and cannot be fetched.
     """
     backend, rest = _backend(name)
-    return backend.load(rest)
+    return backend.load(rest, runtime)
 
 
 def identity(name: str) -> str:

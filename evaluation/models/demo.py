@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.errors import ConfigError, nearest
-from evaluation.models import Model, ModelInfo
+from evaluation.models import FP32, Model, ModelInfo, Runtime
 from evaluation.models import timm as classifiers
 from evaluation.models._weights import digest, file_identity
 from evaluation.models.open_clip import OpenClipModel
@@ -38,7 +38,7 @@ _TOKENS = "text.token_embedding.weight"
 _SOURCE = "weights of the package {}"
 
 
-def load(rest: str) -> Model:
+def load(rest: str, runtime: Runtime = FP32) -> Model:
     """Load one of `clip`, `clip-balanced`, `lite0`, `lite1`, `lite2`.
 
     Raises:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from evaluation.errors import ConfigError, nearest
-from evaluation.models import ModelInfo, PixelSpec
+from evaluation.models import FP32, Kind, ModelInfo, PixelSpec, Runtime
 from evaluation.models._forward import forward
 from evaluation.models._weights import (
     cached,
@@ -45,7 +45,8 @@ class OpenClipModel:
     logit_scale: float
     logit_bias: float
     note: str = ""
-    kind: Literal["zero_shot", "classifier"] = "zero_shot"
+    kind: Kind = "zero_shot"
+    link: Literal["softmax", "sigmoid"] = "softmax"
     dtype: str = "float32"
     _network: Any = field(repr=False)
     _tokenizer: Any = field(repr=False)
@@ -71,7 +72,7 @@ class OpenClipModel:
         return torch.cat(parts)
 
 
-def load(rest: str) -> OpenClipModel:
+def load(rest: str, runtime: Runtime = FP32) -> OpenClipModel:
     """Load `<model>/<tag>`, `<model>/<checkpoint file>` or `local-dir:<folder>`.
 
     Raises:
@@ -136,6 +137,7 @@ def wrap(
         quick_gelu=bool(config.get("quick_gelu", False)),
         logit_scale=float(network.logit_scale.detach().float().exp()),
         logit_bias=0.0 if bias is None else float(bias.detach().float()),
+        link="softmax" if bias is None else "sigmoid",
         note=note,
         _network=network,
         _tokenizer=tokenizer,

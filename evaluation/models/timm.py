@@ -10,10 +10,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from evaluation.errors import ConfigError, nearest
-from evaluation.models import ModelInfo, PixelSpec
+from evaluation.models import FP32, Kind, ModelInfo, PixelSpec, Runtime
 from evaluation.models._forward import forward
 from evaluation.models._weights import (
     cached,
@@ -39,7 +39,7 @@ class TimmModel:
     spec: PixelSpec
     weights: str
     note: str = ""
-    kind: Literal["zero_shot", "classifier"] = "classifier"
+    kind: Kind = "classifier"
     dtype: str = "float32"
     quick_gelu: bool | None = None
     _network: Any = field(repr=False)
@@ -51,7 +51,7 @@ class TimmModel:
         return forward(self._network, pixels, mean=self._mean, std=self._std)
 
 
-def load(rest: str) -> TimmModel:
+def load(rest: str, runtime: Runtime = FP32) -> TimmModel:
     """Load `<name>` or `<name>/<checkpoint file>`.
 
     Raises:

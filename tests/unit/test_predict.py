@@ -35,6 +35,7 @@ def record(**changes) -> ModelRecord:
             note="",
             logit_scale=1.0,
             logit_bias=0.0,
+            link="softmax",
             versions={},
         ),
         **changes,
