@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from evaluation.errors import ConfigError, TooManyFailedRows
 from evaluation.examples import open_examples
 from evaluation.predict import FeatureStore, predict
-from evaluation.score import Results, score
+from evaluation.results import Results
+from evaluation.score import score
 from evaluation.tables import write, write_bytes
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def benchmark(
             folder = out / PREDICTIONS / (file_name(spec) if several else "")
             write(folder / f"{file_name(name)}.parquet", table)
         failed += _too_many(examples.name, predictions, question.max_failed)
-        results += score(examples, predictions)
+        results = Results(results.rows + score(examples, predictions).rows)
     publish(results, out)
     if failed:
         message = f"results are in {out}, but {'; '.join(failed)}"

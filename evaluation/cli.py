@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from evaluation.score import Result
+    from evaluation.results import Result
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
@@ -114,7 +114,7 @@ def models(as_json: Json = False) -> None:
 
 def _line(row: "Result") -> str:
     """A result for the terminal."""
-    from evaluation.score import few
+    from evaluation.results import few
 
     asked = f"{row.label_space}, {row.prompts}" if row.prompts else row.label_space
     failed = f", {row.n_failed} failed" if row.n_failed else ""

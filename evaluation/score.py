@@ -5,8 +5,7 @@ unrounded accuracies, and nowhere else.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from evaluation.intervals import bootstrap_accuracy, bootstrap_balanced
 from evaluation.metrics import Outcomes, outcomes
 from evaluation.metrics.accuracy import balanced, counts, micro, worst
 from evaluation.metrics.drop import ClassDrops, drops
+from evaluation.results import Cell, ClassDrop, Interval, Result, Results
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,155 +25,6 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 DRAWS = 2000
 METADATA = b"counterset"
-
-Interval = tuple[float, float] | None
-"""Lower and upper bound in points; None where it is undefined."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """Accuracy of the photos that share some properties.
-
-    Attributes:
-        name: class or background.
-        group: "common", "counter", or "" for photos without one.
-        k: correct photos.
-        n: photos.
-        accuracy: points.
-        ci: Wilson's interval, points.
-    """
-
-    name: str
-    group: str
-    k: int
-    n: int
-    accuracy: float
-    ci: Interval
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassDrop:
-    """One class's accuracies and drop, points."""
-
-    name: str
-    common: float
-    counter: float
-    drop: float
-    n_common: int
-    n_counter: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What one model does on one dataset; all numbers in points.
-
-    Attributes:
-        model: full name.
-        dataset: name of the example set.
-        label_space: classes the model chose among.
-        prompts: prompt set; None for an ImageNet classifier.
-        accuracy: balanced accuracy of all photos, grouped or not.
-        micro: accuracy of all photos.
-        n_photos: photos answered.
-        n_failed: photos that could not be read; they count nowhere else.
-        common: balanced accuracy of the common group; None without groups.
-        counter: balanced accuracy of the counter group.
-        drop: common minus counter.
-        drop_ci_classes: interval of the drop when classes are drawn, not photos.
-        n_common: photos behind `common`.
-        n_counter: photos behind `counter`.
-        balanced: every class has answered photos in both groups. If not, the classes
-            `left_out` count neither in `common` nor in `counter`.
-        worst: lowest accuracy of a class in a group.
-        classes: accuracy per class and group.
-        backgrounds: accuracy per background and group.
-        drops: per class with photos in both groups.
-        provenance: everything that made the predictions.
-    """
-
-    model: str
-    dataset: str
-    label_space: str
-    prompts: str | None
-    accuracy: float
-    accuracy_ci: Interval
-    micro: float
-    n_photos: int
-    n_failed: int
-    common: float | None = None
-    counter: float | None = None
-    drop: float | None = None
-    common_ci: Interval = None
-    counter_ci: Interval = None
-    drop_ci: Interval = None
-    drop_ci_classes: Interval = None
-    micro_common: float | None = None
-    micro_counter: float | None = None
-    n_common: int = 0
-    n_counter: int = 0
-    balanced: bool = False
-    left_out: tuple[str, ...] = ()
-    worst: Cell
-    classes: tuple[Cell, ...]
-    backgrounds: tuple[Cell, ...]
-    drops: tuple[ClassDrop, ...] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def note(self) -> str:
-        """What a reader must know of the model."""
-        return str(self.provenance.get("note", ""))
-
-    def summary(self) -> dict[str, Any]:
-        """The line of `evaluate --json`."""
-        keys = (
-            "model dataset label_space prompts n_common n_counter common counter drop "
-            "common_ci counter_ci drop_ci drop_ci_classes balanced left_out accuracy "
-            "accuracy_ci micro micro_common micro_counter n_photos n_failed note"
-        )
-        line = {key: _plain(getattr(self, key)) for key in keys.split()}
-        line["weights"] = self.provenance.get("weights")
-        line["worst_group"] = _plain(self.worst)
-        return line
-
-
-@dataclass(frozen=True, slots=True)
-class Results:
-    """Results of any number of models and datasets."""
-
-    rows: tuple[Result, ...]
-
-    def __add__(self, other: "Results") -> "Results":
-        return Results(self.rows + other.rows)
-
-    def summary(self) -> list[dict[str, Any]]:
-        """The lines of `evaluate --json`."""
-        return [row.summary() for row in self.rows]
-
-    def to_json(self) -> str:
-        """Everything, for results.json."""
-        details = [
-            row.summary()
-            | {
-                "classes": _plain(row.classes),
-                "backgrounds": _plain(row.backgrounds),
-                "drops": _plain(row.drops),
-                "provenance": dict(row.provenance),
-            }
-            for row in self.rows
-        ]
-        return json.dumps({"results": details}, indent=1, sort_keys=True) + "\n"
-
-
-def few(names: Sequence[str], shown: int = 5) -> str:
-    """Some names for people, and how many more there are.
-
-    Example:
-        >>> few(["a", "b", "c"], 2)
-        'a, b and 1 more'
-    """
-    text = ", ".join(names[:shown])
-    return f"{text} and {len(names) - shown} more" if len(names) > shown else text
 
 
 def score(
@@ -351,12 +202,3 @@ def _points(bounds: tuple[float, float]) -> Interval:
     if np.isnan(low) or np.isnan(high):
         return None
     return 100 * low, 100 * high
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401
-    """What JSON can hold."""
-    if isinstance(value, tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, Cell | ClassDrop):
-        return {key: _plain(getattr(value, key)) for key in value.__slots__}
-    return value

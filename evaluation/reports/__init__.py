@@ -8,10 +8,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from evaluation.reports.scatter import Point, scatter
-from evaluation.score import few
+from evaluation.results import few
 
 if TYPE_CHECKING:
-    from evaluation.score import Result, Results
+    from evaluation.results import Result, Results
 
 
 @dataclass(frozen=True, slots=True)

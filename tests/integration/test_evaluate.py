@@ -71,7 +71,7 @@ class Colours:
         return logits
 
 
-def load(rest):
+def load(rest, runtime):
     with Path(os.environ["COLOURS_LOG"]).open("a") as log:
         log.write("load\\n")
     if os.environ.get("COLOURS_FORBIDDEN"):
