@@ -7,10 +7,10 @@ the Hub (`hub:<org>/<name>[@<revision>]`).
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import pyarrow as pa
@@ -18,9 +18,10 @@ import pyarrow as pa
 from evaluation import imagenet
 from evaluation.errors import InputError
 from evaluation.label_spaces import ClassInfo
-from evaluation.tables import build
+from evaluation.tables import build, frame
 
 Reader = Callable[[str], bytes]
+Role = Literal["", "groups", "id", "shift", "ood"]
 
 COUNTED = ("common", "counter")
 SCHEMA = pa.schema(
@@ -37,6 +38,8 @@ SCHEMA = pa.schema(
         pa.field("group", pa.string()),
         # photos that are not independent share it
         pa.field("cluster", pa.string(), nullable=False),
+        # the photo's file name, by which annotations of others are joined
+        pa.field("file", pa.string()),
     ]
 )
 """Columns of `ExampleSet.table`."""
@@ -56,12 +59,22 @@ class ExampleSet:
         classes: by position.
         table: one row per example, `SCHEMA`.
         read: bytes of a photo by its id; safe to call from many threads.
+        role: what it is to other sets: "groups" has common and counter photos, "id" is
+            what models were trained for, "shift" has its classes under other
+            circumstances, "ood" has none of its classes, and so no labels.
+        label_space: what its authors have models choose among.
+        subset: name of the subset of ImageNet that its classes are; "" for none.
+        about: what else a reader must know, such as a rule of counting.
     """
 
     name: str
     classes: tuple[ClassInfo, ...]
     table: pa.Table
     read: Reader
+    role: Role = ""
+    label_space: str = "imagenet"
+    subset: str = ""
+    about: str = ""
 
     @property
     def grouped(self) -> bool:
@@ -74,21 +87,54 @@ class ExampleSet:
         if rows <= limit:
             return self
         chosen = [step * rows // limit for step in range(limit)]
-        table = self.table.take(pl.Series(chosen).to_arrow())
-        return ExampleSet(self.name, self.classes, table, self.read)
+        return replace(self, table=self.table.take(pl.Series(chosen).to_arrow()))
+
+    def of_classes(self, indices: Iterable[int], *, of: str) -> "ExampleSet":
+        """Its examples of some ImageNet classes, as a set of its own.
+
+        Args:
+            indices: ImageNet indices wanted.
+            of: whose classes they are, for the name.
+
+        Raises:
+            InputError: none of its classes is among them.
+        """
+        wanted = set(indices)
+        kept = [item for item in self.classes if wanted & set(item.indices)]
+        if not kept:
+            message = f"dataset {self.name!r} has none of the classes of {of}"
+            raise InputError(message)
+        names = {item.name for item in kept}
+        place = {item.name: position for position, item in enumerate(kept)}
+        rows = frame(self.table).filter(pl.col("class_name").is_in(list(names)))
+        found = rows.with_columns(
+            position=pl.col("class_name").replace_strict(place, return_dtype=pl.Int64)
+        )
+        return replace(
+            self,
+            name=f"{self.name} on {of}'s classes",
+            classes=tuple(kept),
+            table=found.to_arrow().cast(SCHEMA),
+            subset=of,
+        )
 
 
 def from_table(
-    name: str, table: pa.Table, read: Reader, *, indices: Mapping[str, int | None]
+    name: str,
+    table: pa.Table,
+    read: Reader,
+    *,
+    indices: Mapping[str, int | None | Sequence[int]],
 ) -> ExampleSet:
     """An example set from a table that is already at hand.
 
     Args:
         name: what reports call it.
         table: columns photo_id and class_name; optionally background, group (others
-            than common and counter become null) and cluster (default: the photo).
+            than common and counter become null), cluster (default: the photo) and file.
         read: bytes of a photo by its id.
-        indices: ImageNet index of each class; its order is that of the classes.
+        indices: ImageNet index of each class, or all it stands for; its order is that
+            of the classes.
 
     Raises:
         InputError: a column is missing, or a class has no entry in `indices`.
@@ -97,7 +143,7 @@ def from_table(
         if column not in table.column_names:
             message = f"example set {name!r}: column {column!r} is missing"
             raise InputError(message)
-    classes = tuple(ClassInfo(key, value) for key, value in indices.items())
+    classes = tuple(_class(key, value) for key, value in indices.items())
     place = {item.name: position for position, item in enumerate(classes)}
     found = table.column("class_name").to_pylist()
     unknown = sorted({str(one) for one in found if one not in place})
@@ -114,31 +160,48 @@ def from_table(
     rows = {
         "photo_id": ids,
         "class_name": found,
-        "label": [indices[one] for one in found],
+        "label": [classes[place[one]].imagenet_index for one in found],
         "position": [place[one] for one in found],
         "background": optional("background"),
         "group": [one if one in COUNTED else None for one in optional("group")],
         "cluster": [
             own or photo for own, photo in zip(optional("cluster"), ids, strict=True)
         ],
+        "file": optional("file"),
     }
-    return ExampleSet(name, classes, build(rows, SCHEMA), read)
+    made = build(rows, SCHEMA)
+    grouped = made.column("group").null_count < len(made)
+    return ExampleSet(name, classes, made, read, role="groups" if grouped else "")
+
+
+def _class(name: str, indices: int | None | Sequence[int]) -> ClassInfo:
+    if indices is None or isinstance(indices, int):
+        return ClassInfo(name, indices)
+    every = sorted(set(indices))
+    if not every:
+        return ClassInfo(name, None)
+    return ClassInfo(name, every[0], tuple(every[1:]))
 
 
 def open_examples(spec: str) -> ExampleSet:
     """Open a dataset by what the command line calls it.
 
     Args:
-        spec: a folder, or `hub:<org>/<name>[@<revision>]`.
+        spec: a folder, `hub:<org>/<name>[@<revision>]`, or either of them after the
+            name of a reader, as in `imagenet-r:<folder>` (see `evaluation.readers`).
 
     Raises:
         InputError: no such folder, or nothing in it that is understood.
         RemoteError: the Hub cannot be reached or does not have it.
-        ConfigError: a `hub:` name that is none.
+        ConfigError: a `hub:` name that is none, or no such reader.
     """
     # these read pictures out of Arrow; folders need none of that
     from evaluation.embedded import open_hub, open_shards
+    from evaluation.readers import named
 
+    if found := named(spec):
+        reader, place = found
+        return reader.open_set(place)
     if spec.startswith("hub:"):
         return open_hub(spec)
     folder = Path(spec).expanduser()
@@ -171,12 +234,12 @@ def _open_folders(spec: str, folder: Path) -> ExampleSet:
         raise InputError(message)
     paths: dict[str, Path] = {}
     columns: dict[str, list[str | None]] = {
-        key: [] for key in ("photo_id", "class_name", "background", "group")
+        key: [] for key in ("photo_id", "class_name", "background", "group", "file")
     }
     for name, group, background, path in files:
         photo = _photo_id(path, folder)
         paths.setdefault(photo, path)
-        row = (photo, name, background, group)
+        row = (photo, name, background, group, path.name)
         for values, value in zip(columns.values(), row, strict=True):
             values.append(value)
     table = build(columns, pa.schema([(key, pa.string()) for key in columns]))

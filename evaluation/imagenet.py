@@ -1,30 +1,76 @@
 """ImageNet-1k's classes: names, WordNet ids, and which one a folder is called after.
 
 A class is its index, 0 to 999, never its name: two names stand for two classes each.
-The names are those of OpenAI and OpenCLIP, read from the installed open_clip package;
-the WordNet ids and lemmas come with timm. Neither package is imported, so no torch.
+Lists of names:
+
+openai    those of OpenAI and OpenCLIP, "ostrich": read from the installed open_clip
+wordnet   the first lemma of each WordNet synset, "ostrich"
+synset    the whole synset, "ostrich, Struthio camelus"
+FILE      a CSV with columns imagenet_index and name, all 1,000
+
+The WordNet ids and lemmas come with timm. No package is imported, so no torch.
 """
 
+import csv
 import functools
 import importlib.util
 import re
 from collections import defaultdict
 from pathlib import Path
 
-from evaluation.errors import ConfigError
+from evaluation.errors import ConfigError, nearest
 
 CLASSES = 1000
+NAME_LISTS = ("openai", "synset", "wordnet")
+DEFAULT_NAMES = "openai"
 
 
 @functools.cache
-def names() -> tuple[str, ...]:
-    """The 1,000 class names by index, as OpenCLIP's zero-shot classifiers use them.
+def names(which: str = DEFAULT_NAMES) -> tuple[str, ...]:
+    """The 1,000 class names by index.
+
+    Args:
+        which: one of `NAME_LISTS`, or a file.
+
+    Raises:
+        ConfigError: no such list, or a file that does not name each class once.
 
     Example:
         >>> names()[9], names()[657] == names()[744]
         ('ostrich', True)
+        >>> names("wordnet")[9], names("synset")[9]
+        ('ostrich', 'ostrich, Struthio camelus')
     """
-    return tuple(str(name) for name in open_clip_metadata()["IMAGENET_CLASSNAMES"])
+    if which == "openai":
+        return tuple(str(name) for name in open_clip_metadata()["IMAGENET_CLASSNAMES"])
+    if which in NAME_LISTS:
+        whole = _synsets()
+        if which == "synset":
+            return whole
+        return tuple(synset.split(", ")[0] for synset in whole)
+    path = Path(which).expanduser()
+    if not path.is_file():
+        message = f"no list of class names and no file {which!r}; "
+        raise ConfigError(message + nearest(which, NAME_LISTS))
+    return _names_of_file(path)
+
+
+def _names_of_file(path: Path) -> tuple[str, ...]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+            found = {int(row["imagenet_index"]): row["name"] for row in rows}
+    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
+        message = f"class names {path}: needs columns imagenet_index and name ({error})"
+        raise ConfigError(message) from error
+    if sorted(found) != list(range(CLASSES)) or not all(found.values()):
+        missing = [one for one in range(CLASSES) if not found.get(one)]
+        message = (
+            f"class names {path}: wanted are the indices 0 to 999 once each; "
+            f"{len(missing)} are missing, such as {missing[:3]}"
+        )
+        raise ConfigError(message)
+    return tuple(found[index] for index in range(CLASSES))
 
 
 @functools.cache
@@ -84,16 +130,20 @@ def _by_name() -> tuple[dict[str, list[int]], ...]:
     plain: dict[str, list[int]] = defaultdict(list)
     for index, name in enumerate(names()):
         plain[name.lower()].append(index)
-    synsets = dict(
-        line.split("\t", 1)
-        for line in _timm("imagenet_synset_to_lemma.txt").splitlines()
-    )
     lemmas: dict[str, list[int]] = defaultdict(list)
-    for index, key in enumerate(wordnet_ids()):
-        synset = synsets[key].lower()
+    for index, whole in enumerate(_synsets()):
+        synset = whole.lower()
         for text in {synset, *synset.split(", ")}:
             lemmas[text].append(index)
     return dict(plain), dict(lemmas)
+
+
+@functools.cache
+def _synsets() -> tuple[str, ...]:
+    """The lemmas of each class's synset by index, ", " between them."""
+    lines = _timm("imagenet_synset_to_lemma.txt").splitlines()
+    lemmas = dict(line.split("\t", 1) for line in lines)
+    return tuple(lemmas[key] for key in wordnet_ids())
 
 
 @functools.cache

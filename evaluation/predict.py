@@ -1,40 +1,44 @@
 """Predictions per photo, with everything that made them written beside.
 
 Features come from the store or from one pass over the photos (`extract`); prompts,
-label spaces and probabilities are worked out of the features, so asking another
-question of the same photos costs no image work.
+label spaces and probabilities are worked out of the features (`answers`), so asking
+another question of the same photos costs no image work.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from evaluation.errors import ConfigError
+from evaluation.answers import (
+    ROWS_AT_ONCE,
+    UNLABELLED,
+    Answers,
+    Asked,
+    provenance,
+    right_columns,
+    word_vectors,
+)
 from evaluation.examples import ExampleSet
 from evaluation.extract import Features, Models, Progress, extract
-from evaluation.features import FeatureStore, ModelRecord
-from evaluation.label_spaces import LabelSpace, label_space
-from evaluation.prompts import PromptSet, classifier, prompt_set
+from evaluation.features import FeatureStore
+from evaluation.label_spaces import label_space as open_label_space
+from evaluation.prompts import prompt_set
 from evaluation.tables import build
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from evaluation.models import ZeroShotModel
-
 __all__ = [
     "SCHEMA",
+    "Asked",
     "FeatureStore",
     "Features",
-    "class_vectors",
-    "extract",
-    "logits",
+    "answer",
     "predict",
-    "provenance",
+    "predictions",
 ]
 
 TOP = 5
@@ -45,25 +49,31 @@ SCHEMA = pa.schema(
         pa.field("class_name", pa.string(), nullable=False),
         pa.field("background", pa.string()),
         pa.field("group", pa.string()),
-        # key of the right class in the label space: ImageNet index or position
-        pa.field("label", pa.int64(), nullable=False),
+        # key of the right class in the label space: ImageNet index or position; null
+        # where the photo shows none of its classes
+        pa.field("label", pa.int64()),
         pa.field("predicted", pa.int64()),
         pa.field("predicted_name", pa.string()),
         # softmax over the label space, float32
         pa.field("probability", pa.float32()),
         pa.field("label_probability", pa.float32()),
+        # natural logarithm, which does not underflow
+        pa.field("label_log_probability", pa.float32()),
         # 1: predicted; equal logits are ranked by column
         pa.field("label_rank", pa.int64()),
         # keys of the five most probable, or of all when there are fewer
         pa.field("top5", pa.list_(pa.int64())),
         pa.field("correct", pa.bool_()),
+        # scores of how known the photo looks, temperature 1; `probability` is one too
+        pa.field("max_logit", pa.float32()),
+        pa.field("energy", pa.float32()),
+        # of image-text models only: the largest softmax of the cosines themselves
+        pa.field("mcm", pa.float32()),
         pa.field("status", pa.string(), nullable=False),
         pa.field("error", pa.string()),
     ]
 )
 """Columns of a predictions table; null where the status is failed."""
-
-_ROWS_AT_ONCE = 4096
 
 
 def predict(
@@ -93,215 +103,183 @@ def predict(
         progress: told how far the pass over the photos is.
 
     Returns: by model name, one row per example in its order (`SCHEMA`); the schema's
-        metadata has the provenance as JSON (see `provenance`).
+        metadata has the provenance as JSON (see `answers.provenance`).
 
     Raises:
         ConfigError: an unknown name, a class outside the label space, or an ImageNet
             classifier asked for classes that are not in ImageNet.
         RemoteError: weights are not at hand and cannot be fetched.
     """
-    space = _label_space(label_space, examples)
-    columns = np.array(space.columns(examples.classes), np.int64)
-    wanted = prompt_set(prompts)
-    photo_ids = examples.table.column("photo_id").to_pylist()
-    positions = np.array(examples.table.column("position").to_pylist(), np.int64)
-    own = columns[positions] if len(positions) else np.zeros(0, np.int64)
     names = list(dict.fromkeys(model_names))
     known = Models(store)
-    found = {}
+    found: dict[str, pa.Table] = {}
     for start in range(0, len(names), together):
-        some = names[start : start + together]
-        features = extract(
-            some,
-            photo_ids,
-            examples.read,
-            store=store,
+        answers = answer(
+            examples,
+            names[start : start + together],
+            Asked(prompts=prompts, label_space=label_space),
+            known=known,
             batch_size=batch_size,
             jobs=jobs,
             progress=progress,
-            loaded=known,
         )
-        for name in some:
-            weights = class_vectors(name, space, wanted, known=known)
-            table = _table(examples, features[name], space, weights, own)
-            about = provenance(features[name].record, space, wanted, examples)
-            found[name] = table.replace_schema_metadata(
-                {METADATA: json.dumps(about, sort_keys=True).encode()}
-            )
+        found |= {name: predictions(one) for name, one in answers.items()}
         known.forget()
     return found
 
 
-def provenance(
-    record: ModelRecord, space: LabelSpace, prompts: PromptSet, examples: ExampleSet
-) -> dict[str, Any]:
-    """Everything that decides a prediction, ready for JSON."""
-    zero_shot = record.kind == "zero_shot"
-    return {
-        "model": record.name,
-        "kind": record.kind,
-        "weights": record.weights,
-        "dtype": record.dtype,
-        "quick_gelu": record.quick_gelu,
-        "note": record.note,
-        "preprocessing": asdict(record.spec),
-        "logit_scale": record.logit_scale,
-        "logit_bias": record.logit_bias,
-        "prompts": {
-            "name": prompts.name,
-            "sha256": prompts.sha256,
-            "templates": len(prompts.templates),
-        }
-        if zero_shot
-        else None,
-        "label_space": {
-            "name": space.name,
-            "keyed_by": space.keyed_by,
-            "classes": len(space.keys),
-            "names_sha256": space.sha256,
-        },
-        "dataset": examples.name,
-        "versions": record.versions,
-    }
-
-
-def class_vectors(
-    name: str, space: LabelSpace, prompts: PromptSet, *, known: Models
-) -> "NDArray[np.float32] | None":
-    """Zero-shot classifier of a label space, from the store where it has the names.
-
-    Returns: (C, D) float32, unit rows in column order; None for an ImageNet classifier.
-
-    Raises:
-        ConfigError: an ImageNet classifier, and classes that are not in ImageNet.
-    """
-    record = known.record(name)
-    if record.kind == "classifier":
-        if space.keyed_by != "imagenet":
-            message = (
-                f"model {name!r} knows ImageNet's classes only, and the dataset has "
-                "others; measure it on a dataset of ImageNet classes"
-            )
-            raise ConfigError(message)
-        return None
-    parts = known.store.texts(record, prompts.sha256)
-    texts = parts.read()
-    missing = [one for one in dict.fromkeys(space.names) if one not in texts.place]
-    if missing:
-        model = known.load(name)
-        parts.append(missing, classifier(_reads_text(model), missing, prompts))
-        texts = parts.read()
-    rows = [texts.place[one] for one in space.names]
-    vectors: NDArray[np.float32] = texts.values[rows]
-    return vectors
-
-
-def logits(
-    features: Features,
-    rows: slice,
-    space: LabelSpace,
-    vectors: "NDArray[np.float32] | None",
-) -> "NDArray[np.float32]":
-    """Logits of some rows over a label space, in float32.
+def answer(
+    examples: ExampleSet,
+    model_names: Sequence[str],
+    asked: Asked,
+    *,
+    known: Models,
+    batch_size: int = 64,
+    jobs: int = 2,
+    progress: Progress | None = None,
+) -> dict[str, Answers]:
+    """Answers of models that are held in memory together, the photos decoded once.
 
     Args:
-        features: unit embeddings, or ImageNet logits.
-        rows: which of them.
-        space: C classes.
-        vectors: (C, D) zero-shot classifier; None for an ImageNet classifier.
+        examples: photos.
+        model_names: full names.
+        asked: prompts, class names and label space.
+        known: loaded models, and the store of their features.
+        batch_size: photos a model sees at once.
+        jobs: threads that decode.
+        progress: told how far the pass over the photos is.
 
-    Returns: (rows, C) float32.
+    Raises:
+        ConfigError: as `predict`.
+        RemoteError: weights are not at hand and cannot be fetched.
     """
-    values = features.values[rows]
-    if vectors is None:
-        return values[:, list(space.keys)]
-    # equal names must give equal logits to the last bit, so each is computed once
-    _, first, place = np.unique(
-        np.array(space.names), return_index=True, return_inverse=True
+    space = open_label_space(
+        asked.label_space or examples.label_space,
+        examples.classes,
+        class_names=asked.class_names,
     )
-    cosines = values @ vectors[first].T
-    scale = np.float32(features.record.logit_scale)
-    bias = np.float32(features.record.logit_bias)
-    scaled: NDArray[np.float32] = (cosines * scale + bias)[:, place]
-    return scaled
+    own = right_columns(examples, space)
+    prompts = prompt_set(asked.prompts)
+    features = extract(
+        model_names,
+        examples.table.column("photo_id").to_pylist(),
+        examples.read,
+        store=known.store,
+        batch_size=batch_size,
+        jobs=jobs,
+        progress=progress,
+        loaded=known,
+    )
+    found = {}
+    for name in dict.fromkeys(model_names):
+        words = word_vectors(name, space, prompts, known=known, ensemble=asked.ensemble)
+        found[name] = Answers(
+            examples, features[name], space, prompts, asked.ensemble, words, own
+        )
+    return found
 
 
-def _label_space(name: str, examples: ExampleSet) -> LabelSpace:
-    return label_space(name, examples.classes)
+def predictions(answers: Answers) -> pa.Table:
+    """Answers as a table: one row per example in its order (`SCHEMA`).
 
-
-def _reads_text(model: object) -> "ZeroShotModel":
-    from evaluation.models import ZeroShotModel
-
-    assert isinstance(model, ZeroShotModel)
-    return model
-
-
-def _table(
-    examples: ExampleSet,
-    features: Features,
-    space: LabelSpace,
-    vectors: "NDArray[np.float32] | None",
-    own: "NDArray[np.int64]",
-) -> pa.Table:
+    The schema's metadata has the provenance as JSON.
+    """
+    space, good, own = answers.space, answers.good, answers.own
     keys = np.array(space.keys, np.int64)
-    good = np.array([error is None for error in features.errors], bool)
-    answers: dict[str, list[Any]] = {
-        name: []
-        for name in ("column", "probability", "label_probability", "rank", "top5")
-    }
-    for start in range(0, len(good) if good.any() else 0, _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
-        part = _rank(logits(features, rows, space, vectors), own[rows])
-        for name, values in part.items():
-            answers[name].extend(values.tolist())
+    labelled = own != UNLABELLED
+    found = _ranked(answers)
 
-    def present(name: str) -> list[Any]:
-        values = answers[name] or [None] * len(good)
-        return [v if ok else None for v, ok in zip(values, good, strict=True)]
+    def present(name: str, where: "NDArray[np.bool_]") -> list[Any]:
+        values = found[name].tolist() if name in found else [None] * len(good)
+        return [v if ok else None for v, ok in zip(values, where, strict=True)]
 
-    column = present("column")
+    known = good & labelled
+    column = present("column", good)
     data = {
-        name: examples.table.column(name).to_pylist()
+        name: answers.examples.table.column(name).to_pylist()
         for name in ("photo_id", "class_name", "background", "group")
     }
     data |= {
-        "label": keys[own].tolist(),
+        "label": [
+            int(keys[c]) if has else None
+            for c, has in zip(own.tolist(), labelled, strict=True)
+        ],
         "predicted": [None if c is None else space.keys[c] for c in column],
         "predicted_name": [None if c is None else space.names[c] for c in column],
-        "probability": present("probability"),
-        "label_probability": present("label_probability"),
-        "label_rank": present("rank"),
         "top5": [
-            None if five is None else [space.keys[c] for c in five]
-            for five in present("top5")
+            None if five is None else [space.keys[c] for c in five if c >= 0]
+            for five in present("top5", good)
         ],
         "correct": [
-            None if c is None else c == right
-            for c, right in zip(column, own.tolist(), strict=True)
+            c == right if has else None
+            for c, right, has in zip(column, own.tolist(), known, strict=True)
         ],
         "status": ["ok" if ok else "failed" for ok in good],
-        "error": list(features.errors),
+        "error": list(answers.features.errors),
     }
-    return build(data, SCHEMA)
+    for name in ("label_probability", "label_log_probability", "label_rank"):
+        data[name] = present(name, known)
+    for name in ("probability", "max_logit", "energy", "mcm"):
+        data[name] = present(name, good)
+    metadata = {METADATA: json.dumps(provenance(answers), sort_keys=True).encode()}
+    return build(data, SCHEMA).replace_schema_metadata(metadata)
+
+
+def _ranked(answers: Answers) -> "dict[str, NDArray[Any]]":
+    """Everything per row; rows that failed hold values of no meaning."""
+    parts: list[Mapping[str, NDArray[Any]]] = []
+    count = len(answers.good)
+    for start in range(0, count if answers.good.any() else 0, ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        values, own = answers.logits(rows), answers.own[rows]
+        parts.append(_rank(values, own, answers.cosines(rows)))
+    if not parts:
+        return {}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _rank(
-    values: "NDArray[np.float32]", own: "NDArray[np.int64]"
+    values: "NDArray[np.float32]",
+    own: "NDArray[np.int64]",
+    cosines: "NDArray[np.float32] | None",
 ) -> "Mapping[str, NDArray[Any]]":
     """Predicted column, its probability, and the label's, for each row of logits."""
     row = np.arange(len(values))
-    # stable: of equal logits the lowest column comes first
-    order = np.argsort(-values, axis=1, kind="stable")[:, :TOP]
-    shifted = np.exp(values - values.max(axis=1, keepdims=True))
-    shares = shifted / shifted.sum(axis=1, keepdims=True)
-    label = values[row, own][:, None]
+    order = _first(values, min(TOP, values.shape[1]))
+    largest = values[row, order[:, 0]]
+    shifted = values - largest[:, None]
+    total = np.exp(shifted).sum(axis=1, dtype=np.float64)
+    label = values[row, own]
     earlier = np.arange(values.shape[1])[None, :] < own[:, None]
-    rank = 1 + ((values > label) | ((values == label) & earlier)).sum(axis=1)
-    return {
+    above = (values > label[:, None]) | ((values == label[:, None]) & earlier)
+    log_share = (label - largest).astype(np.float64) - np.log(total)
+    found = {
         "column": order[:, 0],
-        "probability": shares[row, order[:, 0]],
-        "label_probability": shares[row, own],
-        "rank": rank,
+        "probability": (1 / total).astype(np.float32),
+        "label_probability": np.exp(log_share).astype(np.float32),
+        "label_log_probability": log_share.astype(np.float32),
+        "label_rank": 1 + above.sum(axis=1),
         "top5": order,
+        "max_logit": largest,
+        "energy": (largest + np.log(total)).astype(np.float32),
     }
+    if cosines is not None:
+        high = cosines.max(axis=1, keepdims=True)
+        spread = np.exp(cosines - high).sum(axis=1, dtype=np.float64)
+        found["mcm"] = (1 / spread).astype(np.float32)
+    return found
+
+
+def _first(values: "NDArray[np.float32]", count: int) -> "NDArray[np.int64]":
+    """(N, count) columns of the largest logits, largest first.
+
+    Of equal logits the lowest column comes first; -1 where no more are offered.
+    """
+    left = values.copy()
+    row = np.arange(len(values))
+    order = np.empty((len(values), count), np.int64)
+    for place in range(count):
+        best = left.argmax(axis=1)
+        order[:, place] = np.where(left[row, best] == -np.inf, -1, best)
+        left[row, best] = -np.inf
+    return order

@@ -53,28 +53,28 @@ def test_dataset_space_is_keyed_by_index_where_it_can_be():
     space = label_space("dataset", classes)
     assert (space.keyed_by, space.keys) == ("imagenet", (9, 296))
     assert space.names == ("ostrich", "polar bear")
-    assert space.columns(classes) == (1, 0)
+    assert space.places(classes) == (1, 0)
 
 
 def test_dataset_space_is_keyed_by_position_otherwise():
     classes = [ClassInfo("alpaca", None), ClassInfo("ostrich", 9)]
     space = label_space("dataset", classes)
     assert (space.keyed_by, space.keys) == ("dataset", (0, 1))
-    assert space.columns(classes) == (0, 1)
+    assert space.places(classes) == (0, 1)
 
 
 def test_same_names_stay_two_classes():
     classes = [ClassInfo("a", 657), ClassInfo("b", 744)]
     space = label_space("dataset", classes)
     assert space.names == ("missile", "missile")
-    assert space.columns(classes) == (0, 1)
+    assert space.places(classes) == (0, 1)
     assert len(label_space("imagenet", classes).keys) == 1000
 
 
 @pytest.mark.parametrize("name", ["imagenet", "demo28"])
 def test_a_class_outside_is_named(name):
     with pytest.raises(ConfigError, match="'alpaca' .* is not in the label space"):
-        label_space(name, []).columns([ClassInfo("alpaca", None)])
+        label_space(name, []).places([ClassInfo("alpaca", None)])
 
 
 def test_two_classes_of_one_index_are_refused():
