@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from evaluation.errors import ConfigError, RemoteError
 from evaluation.hub import head
@@ -114,3 +115,30 @@ def from_hub(repo: str, names: Iterable[str], *, model: str) -> Path:
             raise RemoteError(message) from error
     message = f"{what}: the repository has none of {', '.join(wanted)}; {advice}"
     raise RemoteError(message)
+
+
+def reachable(url: str, *, needed_for: str, advice: str) -> None:
+    """Ask once and briefly for a file that a library is about to download.
+
+    Args:
+        url: of the file.
+        needed_for: what is missing, to begin the message with.
+        advice: what would help, to end the message with.
+
+    Raises:
+        RemoteError: no connection, or no such file.
+    """
+    import requests
+
+    host = urlsplit(url).netloc
+    try:
+        status = requests.head(url, timeout=(5, 10), allow_redirects=True).status_code
+    except requests.RequestException as error:
+        message = (
+            f"{needed_for}: not on this machine, and {host} cannot be reached "
+            f"({type(error).__name__}); {advice}"
+        )
+        raise RemoteError(message) from error
+    if status >= 400:
+        message = f"{needed_for}: {url} answered {status}; {advice}"
+        raise RemoteError(message)
