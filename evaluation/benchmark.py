@@ -2,30 +2,45 @@
 
 <out>/predictions/<model>.parquet     one row per photo, provenance in the metadata
 <out>/results.json                    every number
+<out>/tables/                         the same as Parquet, Markdown and LaTeX
 <out>/report.html                     to look at
+<out>/label_spaces/                   tables of confusing classes, where asked for
 <out>/features/                       what models said; safe to delete
 """
 
 import hashlib
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from evaluation import models
+from evaluation.answers import Asked
 from evaluation.errors import ConfigError, TooManyFailedRows
-from evaluation.examples import open_examples
-from evaluation.predict import FeatureStore, predict
+from evaluation.examples import ExampleSet, Role, open_examples
+from evaluation.extract import Models
+from evaluation.features import FeatureStore
+from evaluation.imagenet import DEFAULT_NAMES
+from evaluation.label_spaces import confusing, subset_indices
+from evaluation.models import Precision, Runtime
+from evaluation.predict import answer, predictions
+from evaluation.prompts import Ensemble
 from evaluation.results import Results
-from evaluation.score import score
 from evaluation.tables import write, write_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from evaluation.extract import Progress
+    from evaluation.measure import Measured, Temperature
+    from evaluation.metrics.factors import Annotations
 
-PREDICTIONS, REPORT, RESULTS = "predictions", "report.html", "results.json"
+PREDICTIONS, REPORT, RESULTS, TABLES = (
+    "predictions", "report.html", "results.json", "tables",
+)  # fmt: skip
+_SPACES = "label_spaces"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,22 +50,50 @@ class Question:
     Attributes:
         models: full names.
         datasets: as `evaluation.examples.open_examples` takes them.
+        id_datasets: photos of the kind models were trained for, to fit temperatures on,
+            to tell unknown classes from, and to set shifts against.
+        ood_datasets: photos of unknown classes.
         prompts: prompt set's name or file.
-        label_space: label space's name or file.
+        label_space: label space's name or file; "" for what each set's authors use.
+        class_names: list of ImageNet names that prompts are made of.
+        ensemble: what is averaged over templates.
+        probabilities: "softmax", or "native": as the model was trained.
+        factors: file with ImageNet-X annotations; "" looks for the package imagenet-x.
+        baseline: models that lines are fitted to: kinds or names.
+        compare_to: model that the others are compared with; "" compares all pairs.
         limit: at most this many photos of each dataset, evenly spaced; 0: all.
-        batch_size: photos a model sees at once.
+        precision: of image towers.
+        device: as `evaluation.models.Runtime`.
+        together: models held in memory at once; each such batch decodes the photos
+            once.
+        batch_size: photos a model sees at once; 0 lets the device choose.
         jobs: threads that decode.
         max_failed: largest share of photos that may fail, 0 to 1.
+        draws: bootstrap replicates of lines and pairs.
+        seed: of every bootstrap.
     """
 
     models: tuple[str, ...]
-    datasets: tuple[str, ...]
+    datasets: tuple[str, ...] = ()
+    id_datasets: tuple[str, ...] = ()
+    ood_datasets: tuple[str, ...] = ()
     prompts: str = "paper"
-    label_space: str = "imagenet"
+    label_space: str = ""
+    class_names: str = DEFAULT_NAMES
+    ensemble: Ensemble = "embeddings"
+    probabilities: Literal["softmax", "native"] = "softmax"
+    factors: str = ""
+    baseline: tuple[str, ...] = ("classifier",)
+    compare_to: str = ""
     limit: int = 0
+    precision: Precision = "fp32"
+    device: str = "auto"
+    together: int = 4
     batch_size: int = 64
     jobs: int = 2
     max_failed: float = 0.05
+    draws: int = 1000
+    seed: int = 0
 
 
 def benchmark(
@@ -63,7 +106,7 @@ def benchmark(
         out: folder to write to; made when missing.
         progress: told how far each pass over photos is.
 
-    Returns: a result per dataset and model.
+    Returns: a result per dataset and model, and what several of them together say.
 
     Raises:
         ConfigError: no model or dataset named, or a wrong name.
@@ -71,44 +114,38 @@ def benchmark(
         RemoteError: weights or a dataset are not at hand and cannot be fetched.
         TooManyFailedRows: everything is written, but too many photos failed.
     """
-    if not question.models or not question.datasets:
-        message = "name at least one model (-m, or --suite) and one dataset (-d)"
-        raise ConfigError(message)
-    store = FeatureStore(out / "features")
-    results = Results(())
-    failed: list[str] = []
-    for spec in question.datasets:
-        examples = open_examples(spec)
-        if question.limit:
-            examples = examples.head(question.limit)
-        predictions = predict(
-            examples,
-            question.models,
-            store=store,
-            prompts=question.prompts,
-            label_space=question.label_space,
-            batch_size=question.batch_size,
-            jobs=question.jobs,
-            progress=progress,
-        )
-        several = len(question.datasets) > 1
-        for name, table in predictions.items():
-            folder = out / PREDICTIONS / (file_name(spec) if several else "")
-            write(folder / f"{file_name(name)}.parquet", table)
-        failed += _too_many(examples.name, predictions, question.max_failed)
-        results = Results(results.rows + score(examples, predictions).rows)
-    publish(results, out)
-    if failed:
-        message = f"results are in {out}, but {'; '.join(failed)}"
+    from evaluation.study import Setting, results
+
+    sets = _open(question)
+    names = list(dict.fromkeys(question.models))
+    run = _Run(question, out, sets, progress)
+    for start in range(0, len(names), question.together):
+        run.measure(names[start : start + question.together])
+    setting = Setting(
+        baseline=question.baseline,
+        compare_to=question.compare_to,
+        selected_on=_selected_on(names, sets),
+        draws=question.draws,
+        seed=question.seed,
+    )
+    order = {one.examples.name: place for place, one in enumerate(sets)}
+    found = sorted(run.found, key=lambda one: order[one.dataset])
+    made = results(found, setting)
+    made = replace(made, notes=tuple(dict.fromkeys([*run.notes, *made.notes])))
+    publish(made, out)
+    if run.failed:
+        message = f"results are in {out}, but {'; '.join(run.failed)}"
         raise TooManyFailedRows(message)
-    return results
+    return made
 
 
 def publish(results: Results, out: Path) -> None:
-    """Write results.json and the report."""
+    """Write results.json, the tables and the report."""
     from evaluation.reports import page
+    from evaluation.reports.text import write_tables
 
     write_bytes(out / RESULTS, results.to_json().encode())
+    write_tables(results, out / TABLES)
     write_bytes(out / REPORT, page(results).encode())
 
 
@@ -127,12 +164,211 @@ def file_name(name: str) -> str:
     return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+# --- datasets ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """An example set, what it was asked for as, and its label space."""
+
+    spec: str
+    examples: ExampleSet
+    label_space: str
+
+
+def _open(question: Question) -> list[_Set]:
+    """Every set, those that others are set against first."""
+    asked: list[tuple[str, Role]] = [
+        *((spec, "id") for spec in question.id_datasets),
+        *((spec, "") for spec in question.datasets),
+        *((spec, "ood") for spec in question.ood_datasets),
+    ]
+    if not question.models or not asked:
+        message = "name at least one model (-m, or --suite) and one dataset (-d)"
+        raise ConfigError(message)
+    opened: list[_Set] = []
+    for spec, role in dict(reversed(asked)).items():
+        examples = open_examples(spec)
+        if role:
+            examples = replace(examples, role=role)
+        if question.limit:
+            examples = examples.head(question.limit)
+        space = question.label_space or examples.label_space
+        opened.append(_Set(spec, examples, space))
+    opened.reverse()
+    opened = _told_apart(opened)
+    first = [one for one in opened if one.examples.role == "id"]
+    rest = [one for one in opened if one.examples.role != "id"]
+    return [*first, *_matched(first, rest), *rest]
+
+
+def _told_apart(opened: Sequence[_Set]) -> list[_Set]:
+    """Sets of one name get their folder's path, or a number."""
+    names = [one.examples.name for one in opened]
+    found = []
+    for place, one in enumerate(opened):
+        name = one.examples.name
+        if names.count(name) > 1:
+            name = f"{name} ({one.spec})"
+            if [other.spec for other in opened].count(one.spec) > 1:
+                name = f"{name} {place + 1}"
+        found.append(replace(one, examples=replace(one.examples, name=name)))
+    return found
+
+
+def _matched(first: Sequence[_Set], rest: Sequence[_Set]) -> Iterator[_Set]:
+    """The ID sets on the classes of each set that has only some, chosen among alike."""
+    seen = {(one.examples.subset, one.label_space) for one in first}
+    for one in rest:
+        key = (one.examples.subset, one.label_space)
+        if one.examples.role not in ("shift", "ood") or key in seen:
+            continue
+        seen.add(key)
+        for base in first:
+            some = base.examples
+            if one.examples.subset:
+                classes = subset_indices(one.examples.subset)
+                some = some.of_classes(classes, of=one.examples.subset)
+            else:
+                some = replace(some, name=f"{some.name} among {one.label_space}")
+            yield _Set(base.spec, some, one.label_space)
+
+
+def _selected_on(names: Sequence[str], sets: Sequence[_Set]) -> frozenset[str]:
+    """Models that a release says its groups were chosen with, by name or weights."""
+    chosen: set[str] = set()
+    for one in sets:
+        path = Path(one.spec).expanduser() / "provenance.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            discovery = content["models"]["discovery"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # no release of ours, or one that does not say
+        known = {str(one).partition("@")[0] for one in discovery}
+        weights = {str(one).partition("@")[2] for one in discovery}
+        for name in names:
+            own = models.identity(name).partition("@")[2]
+            if name in known or ("sha256:" in own and own in weights):
+                chosen.add(name)
+    return frozenset(chosen)
+
+
+# --- one batch of models -------------------------------------------------------------
+
+
+class _Run:
+    """Batches of models over all sets; keeps what was measured of each."""
+
+    def __init__(
+        self,
+        question: Question,
+        out: Path,
+        sets: Sequence[_Set],
+        progress: "Progress | None",
+    ) -> None:
+        self.question = question
+        self.out = out
+        self.sets = sets
+        self.progress = progress
+        self.found: list[Measured] = []
+        self.notes: list[str] = []
+        self.failed: list[str] = []
+        runtime = Runtime(question.precision, question.device)
+        self.known = Models(FeatureStore(out / "features"), runtime)
+        self._annotations = _annotations(question.factors, sets, self.notes)
+        self._spaces: dict[tuple[str, str], str] = {}
+
+    def measure(self, names: Sequence[str]) -> None:
+        """Measure some models on every set, and free them."""
+        from evaluation.measure import measure
+
+        temperatures: dict[str, Temperature | None] = {}
+        for one in self.sets:
+            answers = answer(
+                one.examples,
+                names,
+                self._asked(one),
+                known=self.known,
+                batch_size=self.question.batch_size,
+                jobs=self.question.jobs,
+                progress=self.progress,
+            )
+            tables = {name: predictions(found) for name, found in answers.items()}
+            self._write(one, tables)
+            for name, found in answers.items():
+                measured, fitted = measure(
+                    found,
+                    tables[name],
+                    temperature=temperatures.get(name),
+                    annotations=self._annotations,
+                    probabilities=self.question.probabilities,
+                    notes=self.notes,
+                )
+                if one.examples.role == "id":
+                    temperatures[name] = fitted
+                self.found.append(measured)
+        self.known.forget()
+
+    def _asked(self, one: _Set) -> Asked:
+        return Asked(
+            prompts=self.question.prompts,
+            label_space=self._space(one),
+            class_names=self.question.class_names,
+            ensemble=self.question.ensemble,
+        )
+
+    def _space(self, one: _Set) -> str:
+        """A label space's name; of confusing classes, the file with their table."""
+        if confusing(one.label_space) is None:
+            return one.label_space
+        key = (one.examples.name, one.label_space)
+        if key not in self._spaces:
+            from evaluation.confusing import make
+
+            made = make(
+                one.examples,
+                one.label_space,
+                known=self.known,
+                folder=self.out / _SPACES,
+                jobs=self.question.jobs,
+                progress=self.progress,
+            )
+            self._spaces[key] = str(made)
+        return self._spaces[key]
+
+    def _write(self, one: _Set, tables: "Mapping[str, pa.Table]") -> None:
+        for name, table in tables.items():
+            folder = self.out / PREDICTIONS
+            if len(self.sets) > 1:
+                folder /= file_name(one.examples.name)
+            write(folder / f"{file_name(name)}.parquet", table)
+        self.failed += _too_many(one.examples.name, tables, self.question.max_failed)
+
+
+def _annotations(
+    file: str, sets: Sequence[_Set], notes: list[str]
+) -> "Annotations | None":
+    """ImageNet-X, where a set could have it; a file that is named must be there."""
+    from evaluation.errors import InputError
+    from evaluation.metrics.factors import annotations
+
+    if file:
+        return annotations(Path(file))
+    if not any(one.examples.role == "id" for one in sets):
+        return None
+    try:
+        return annotations(None)
+    except InputError as error:
+        notes.append(f"no visual factors: {error}")
+        return None
+
+
 def _too_many(
-    dataset: str, predictions: "dict[str, pa.Table]", allowed: float
+    dataset: str, tables: "Mapping[str, pa.Table]", allowed: float
 ) -> Sequence[str]:
     """A sentence per model for which more photos failed than allowed."""
     found = []
-    for name, table in predictions.items():
+    for name, table in tables.items():
         errors = [error for error in table.column("error").to_pylist() if error]
         if len(errors) > allowed * len(table):
             kinds = {error.split(":")[0] for error in errors}

@@ -1,4 +1,4 @@
-"""The commands `evaluate` and `models`: parse, call, print; no logic."""
+"""The commands `evaluate`, `models` and `robustness`: parse, call, print; no logic."""
 
 import json
 from contextlib import nullcontext
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from evaluation.results import Result
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+_ASK, _COMPARE, _RUN = "What is asked", "What is compared", "How it runs"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to an application."""
     app.command()(evaluate)
     app.command()(models)
+    app.command()(robustness)
 
 
 def evaluate(
@@ -31,9 +33,22 @@ def evaluate(
         typer.Option(
             "-d",
             "--dataset",
-            help="Release folder, folder of classes, CounterAnimal's layout, or "
-            "hub:<org>/<name>[@revision]; repeatable.",
+            help="Release folder, folder of classes, CounterAnimal's layout, "
+            "hub:<org>/<name>[@revision], or <reader>:<any of these> such as "
+            "imagenet-r:<folder>; repeatable.",
         ),
+    ] = None,
+    id_dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--id",
+            help="Dataset models were trained for: temperatures are fitted on half of "
+            "it, shifts and unknown classes are set against it; repeatable.",
+        ),
+    ] = None,
+    ood_dataset: Annotated[
+        list[str] | None,
+        typer.Option("--ood", help="Dataset of unknown classes; repeatable."),
     ] = None,
     suite: Annotated[
         str | None, typer.Option(help="Named list of models, or a TOML file.")
@@ -41,26 +56,111 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("results"),
     prompts: Annotated[
         str | None,
-        typer.Option(help="paper (default), openai80, openclip7, or a file."),
+        typer.Option(
+            help="paper (default), openai80, openclip7, or a file of templates (.txt) "
+            "or of prompts by class (.json).",
+            rich_help_panel=_ASK,
+        ),
     ] = None,
     label_space: Annotated[
         str | None,
         typer.Option(
-            help="imagenet (default: 1 of 1,000), dataset, a named subset, or a CSV."
+            help="imagenet (1 of 1,000), dataset, confusing20[@MODEL] (1 of 20), a "
+            "named subset, or a CSV; default: what each dataset's authors use.",
+            rich_help_panel=_ASK,
         ),
     ] = None,
+    class_names: Annotated[
+        str,
+        typer.Option(
+            help="Names that prompts are made of: openai, wordnet, synset, or a CSV.",
+            rich_help_panel=_ASK,
+        ),
+    ] = "openai",
+    ensemble: Annotated[
+        str,
+        typer.Option(
+            help="What is averaged over templates: embeddings or probabilities.",
+            rich_help_panel=_ASK,
+        ),
+    ] = "embeddings",
+    probabilities: Annotated[
+        str,
+        typer.Option(
+            help="softmax, or native: as the model was trained (SigLIP: sigmoid).",
+            rich_help_panel=_ASK,
+        ),
+    ] = "softmax",
+    factors: Annotated[
+        str,
+        typer.Option(
+            help="File of ImageNet-X annotations; else the package imagenet-x.",
+            rich_help_panel=_ASK,
+        ),
+    ] = "",
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Models that shifts' lines are fitted to: classifier (default), "
+            "zero_shot, or a model's name; repeatable.",
+            rich_help_panel=_COMPARE,
+        ),
+    ] = None,
+    compare_to: Annotated[
+        str,
+        typer.Option(
+            help="Compare the models with this one; else all pairs.",
+            rich_help_panel=_COMPARE,
+        ),
+    ] = "",
+    draws: Annotated[
+        int,
+        typer.Option(
+            min=100,
+            help="Bootstrap draws of lines and pairs.",
+            rich_help_panel=_COMPARE,
+        ),
+    ] = 1000,
+    seed: Annotated[
+        int, typer.Option(help="Of every bootstrap.", rich_help_panel=_COMPARE)
+    ] = 0,
     max_failed: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of photos that may fail.")
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of photos that may fail.", rich_help_panel=_RUN
+        ),
     ] = 0.05,
     limit: Annotated[
-        int, typer.Option(min=0, help="At most N photos of each dataset; 0: all.")
+        int,
+        typer.Option(
+            min=0,
+            help="At most N photos of each dataset; 0: all.",
+            rich_help_panel=_RUN,
+        ),
     ] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Threads that decode.")] = 2,
+    precision: Annotated[
+        str, typer.Option(help="fp32 or bf16.", rich_help_panel=_RUN)
+    ] = "fp32",
+    device: Annotated[
+        str,
+        typer.Option(help="auto, cpu, cuda, cuda:1, …", rich_help_panel=_RUN),
+    ] = "auto",
+    together: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Models in memory at once; each such batch decodes the photos once.",
+            rich_help_panel=_RUN,
+        ),
+    ] = 4,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Threads that decode.", rich_help_panel=_RUN)
+    ] = 2,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Measure models on a dataset: predictions, accuracy, drop, report."""
-    from evaluation.benchmark import PREDICTIONS, REPORT, Question, benchmark
+    """Measure models on datasets: accuracy, drop, calibration, lines, detection."""
+    from evaluation.benchmark import PREDICTIONS, REPORT, TABLES, Question, benchmark
     from evaluation.suites import suite as open_suite
 
     chosen = open_suite(suite) if suite else None
@@ -69,11 +169,24 @@ def evaluate(
             dict.fromkeys([*(chosen.models if chosen else ()), *(model or ())])
         ),
         datasets=tuple(dataset or (chosen.datasets if chosen else ())),
+        id_datasets=tuple(id_dataset or ()),
+        ood_datasets=tuple(ood_dataset or ()),
         prompts=prompts or (chosen and chosen.prompts) or "paper",
-        label_space=label_space or (chosen and chosen.label_space) or "imagenet",
+        label_space=label_space or (chosen and chosen.label_space) or "",
+        class_names=class_names,
+        ensemble=_one_of("--ensemble", ensemble, "embeddings", "probabilities"),
+        probabilities=_one_of("--probabilities", probabilities, "softmax", "native"),
+        factors=factors,
+        baseline=tuple(baseline or ("classifier",)),
+        compare_to=compare_to,
         limit=limit,
+        precision=_one_of("--precision", precision, "fp32", "bf16"),
+        device=device,
+        together=together,
         jobs=jobs,
         max_failed=max_failed,
+        draws=draws,
+        seed=seed,
     )
     with _progress(quiet=quiet) as told:
         results = benchmark(question, out, progress=told)
@@ -82,19 +195,36 @@ def evaluate(
             "results": results.summary(),
             "predictions": PREDICTIONS,
             "report": REPORT,
+            "tables": TABLES,
+            "notes": list(results.notes),
         }
         typer.echo(json.dumps(found))
         return
     for row in results.rows:
         typer.echo(_line(row))
+    for note in results.notes:
+        typer.echo(f"note: {note}", err=True)
     typer.echo(f"report: {out / REPORT}")
 
 
-def models(as_json: Json = False) -> None:
+def models(
+    search: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
+    at_hand: Annotated[
+        bool, typer.Option("--at-hand", help="Only those whose weights are here.")
+    ] = False,
+    suite: Annotated[
+        str | None, typer.Option(help="Only those of a named list, or a TOML file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """What can be evaluated, and whether its weights are at hand."""
-    from evaluation.models import backends
+    from evaluation.models import available
+    from evaluation.suites import suite as open_suite
 
-    found = [info for backend in backends().values() for info in backend.available()]
+    found = available(open_suite(suite).models if suite else None)
+    found = [
+        info for info in found if search in info.name and (info.at_hand or not at_hand)
+    ]
     if as_json:
         rows = [
             {
@@ -112,11 +242,75 @@ def models(as_json: Json = False) -> None:
         typer.echo(f"{info.name:<64} {info.kind:<10} {there:<8} {info.note}".rstrip())
 
 
+def robustness(
+    points: Annotated[Path, typer.Argument(help="CSV with a row for each model.")],
+    x: Annotated[str, typer.Option(help="Column of accuracies in distribution.")],
+    y: Annotated[str, typer.Option(help="Column of accuracies under the shift.")],
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="COLUMN=VALUE of the rows that the line is fitted to."),
+    ] = None,
+    line: Annotated[
+        str | None, typer.Option(help="A bundled line instead of --baseline.")
+    ] = None,
+    scale: Annotated[str, typer.Option(help="linear, logit or probit.")] = "logit",
+    percent: Annotated[
+        bool, typer.Option("--percent", help="Accuracies are percents, not fractions.")
+    ] = False,
+    n_x: Annotated[
+        str | None, typer.Option(help="Column of numbers of photos behind x.")
+    ] = None,
+    n_y: Annotated[
+        str | None, typer.Option(help="Column of numbers of photos behind y.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Column of the models' names.")
+    ] = None,
+    draws: Annotated[
+        int, typer.Option(min=0, help="Bootstrap draws of the line; 0: none.")
+    ] = 1000,
+    as_json: Json = False,
+) -> None:
+    """Effective robustness: how far models lie above a line of baseline models."""
+    from evaluation.robustness import evaluate_points, table
+
+    found = evaluate_points(
+        points,
+        x=x,
+        y=y,
+        scale=_one_of("--scale", scale, "linear", "logit", "probit"),
+        baseline=baseline,
+        line=line,
+        percent=percent,
+        n_x=n_x,
+        n_y=n_y,
+        label=label,
+        draws=draws,
+    )
+    typer.echo(json.dumps(found) if as_json else table(found))
+
+
+def _one_of(option: str, value: str, *allowed: str) -> Any:  # noqa: ANN401
+    """The value, if it is one of those allowed.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    from evaluation.errors import ConfigError, nearest
+
+    if value not in allowed:
+        message = f"{option} {value!r}: {nearest(value, allowed)}"
+        raise ConfigError(message)
+    return value
+
+
 def _line(row: "Result") -> str:
     """A result for the terminal."""
     from evaluation.results import few
 
     asked = f"{row.label_space}, {row.prompts}" if row.prompts else row.label_space
+    if row.selected_on:
+        asked += "; selected on"
     failed = f", {row.n_failed} failed" if row.n_failed else ""
     if row.common is None or row.counter is None or row.drop is None:
         return (

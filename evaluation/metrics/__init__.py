@@ -3,16 +3,19 @@
 A module here has pure functions on arrays, and
 
     SOURCE: str                              where the definition is from
-    measure(outcomes: Outcomes) -> dict      its main numbers by name, fractions
+    measure(outcomes: Outcomes) -> dict      its main numbers by name, fractions; only
+                                             where one model on one set is enough
 
-Modules outside join with an entry point in the group `counterset.metrics`. A measure of
-no photos is an error, never 0 or nan.
+Modules outside join with an entry point in the group `counterset.metrics`; they have a
+`measure`, and what it finds is in every result under `more`. A measure of no photos is
+an error, never 0 or nan.
 """
 
 import importlib
 import pkgutil
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
@@ -61,17 +64,38 @@ class Metric(Protocol):
         """
 
 
-def metrics() -> dict[str, Metric]:
-    """Measures by name: modules of this folder, then entry points."""
-    found: dict[str, Metric] = {
-        module.name: cast(
-            "Metric", importlib.import_module(f"{__name__}.{module.name}")
-        )
+def families() -> dict[str, ModuleType]:
+    """Modules of this folder by name, with or without a `measure`."""
+    return {
+        module.name: importlib.import_module(f"{__name__}.{module.name}")
         for module in pkgutil.iter_modules(__path__)
         if not module.name.startswith("_")
     }
+
+
+def metrics() -> dict[str, Metric]:
+    """Measures by name: modules of this folder that have one, then entry points."""
+    found = {
+        name: cast("Metric", module)
+        for name, module in families().items()
+        if hasattr(module, "measure")
+    }
     for point in entry_points(group="counterset.metrics"):
         found.setdefault(point.name, point.load())
+    return found
+
+
+def outside(outcomes: Outcomes) -> dict[str, float]:
+    """What measures from outside this package find, as `<measure>.<number>`.
+
+    Raises:
+        MetricError: one of them is undefined for these photos.
+    """
+    found = {}
+    for point in entry_points(group="counterset.metrics"):
+        if point.name not in families():
+            numbers = point.load().measure(outcomes)
+            found |= {f"{point.name}.{key}": one for key, one in numbers.items()}
     return found
 
 

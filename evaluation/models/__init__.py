@@ -195,6 +195,31 @@ def backends() -> dict[str, Backend]:
     return found
 
 
+def available(names: Sequence[str] | None = None) -> list[ModelInfo]:
+    """What can be evaluated, and whether its weights are at hand.
+
+    Args:
+        names: only these, in this order; those no backend lists are not at hand.
+    """
+    wanted = None if names is None else {name.partition(":")[0] for name in names}
+    found = [
+        info
+        for name, backend in backends().items()
+        if wanted is None or name in wanted
+        for info in backend.available()
+    ]
+    if names is None:
+        return found
+    by_name = {info.name: info for info in found}
+    return [by_name.get(name) or _unlisted(name) for name in names]
+
+
+def _unlisted(name: str) -> ModelInfo:
+    backend = name.partition(":")[0]
+    kind: Kind = "lvlm" if backend == "lvlm" else "classifier"
+    return ModelInfo(name, kind, at_hand=False, note="not among the backend's own")
+
+
 def _backend(name: str) -> tuple[Backend, str]:
     backend, colon, rest = name.partition(":")
     known = backends()

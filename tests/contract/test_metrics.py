@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evaluation.errors import MetricError
-from evaluation.metrics import Outcomes, metrics
+from evaluation.metrics import Outcomes, families, metrics
 
 
 def world(photos: int, seed: int = 0) -> Outcomes:
@@ -29,8 +29,12 @@ def metric(request):
     return metrics()[request.param]
 
 
-def test_it_says_where_it_is_from(metric):
-    assert len(metric.SOURCE) > 10
+@pytest.mark.parametrize("name", sorted(families()))
+def test_every_family_says_where_it_is_from(name):
+    assert len(families()[name].SOURCE) > 10
+
+
+def test_it_says_what_it_measures(metric):
     assert metric.measure.__doc__
     assert "Raises" in metric.measure.__doc__
 
