@@ -1,12 +1,16 @@
 """One pass over photos for many models: each photo is decoded once.
 
-Pictures are decoded by threads, a block ahead of the models; every model gets bytes
-and normalises them itself. A block is a fixed stretch of the photos asked for, so a run
+Pictures are decoded by threads, a bounded number of blocks ahead of the models, and
+the next block is put together while the models run; every model gets bytes and
+normalises them itself. A block is a fixed stretch of the photos asked for, so a run
 that was killed goes on in the same blocks and ends in the same features.
+
+A model that is known by what it once said sees no photo: its answers go to the store
+as any model's features do.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,19 +18,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation import models
-from evaluation.errors import DecodeError, InputError
 from evaluation.features import FeatureStore, ModelRecord, describe
-from evaluation.images import decode, fit
+from evaluation.models import FP32, Runtime, StoredModel
+from evaluation.pixels import Picture, Reader, decoded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Reader = Callable[[str], bytes]
 Progress = Callable[[int, int], None]
 """Called with how many photos of the pass are done, and how many there are."""
 
-_ROWS_A_PART = 512
+_ROWS_A_PART = 4096
 _SECONDS_A_PART = 20.0
+_BATCH = 64
+_GPU_BATCH = 256  # for each GPU; they want more at once than a core's cache holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +54,23 @@ class Features:
 
 
 class Models:
-    """Models by name, each loaded when first asked for, and what the store knows."""
+    """Models by name, each loaded when first asked for, and what the store knows.
 
-    def __init__(self, store: FeatureStore) -> None:
+    Args:
+        store: where features are kept.
+        runtime: precision and device of all of them.
+    """
+
+    def __init__(self, store: FeatureStore, runtime: Runtime = FP32) -> None:
         self.store = store
+        self.runtime = runtime
         self._loaded: dict[str, models.Model] = {}
         self._identities: dict[str, str] = {}
 
     def record(self, name: str) -> ModelRecord:
         """From the store; loads the model only when the store does not know it."""
         if name not in self._loaded:
-            found = self.store.record(name, self._identity(name))
+            found = self.store.record(name, self._identity(name), self._precision)
             if found is not None:
                 return found
         return describe(self.load(name))
@@ -67,10 +78,16 @@ class Models:
     def load(self, name: str) -> models.Model:
         """The model, from memory if it is there."""
         if name not in self._loaded:
-            model = models.load(name)
+            model = models.load(name, self.runtime)
             self._loaded[name] = model
-            self.store.remember(name, self._identity(name), describe(model))
+            self.store.remember(
+                name, self._identity(name), describe(model), self._precision
+            )
         return self._loaded[name]
+
+    @property
+    def _precision(self) -> models.Precision:
+        return self.runtime.precision
 
     def forget(self) -> None:
         """Free the memory of all that are loaded."""
@@ -88,9 +105,10 @@ def extract(
     read: Reader,
     *,
     store: FeatureStore,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     jobs: int = 2,
     progress: Progress | None = None,
+    runtime: Runtime = FP32,
     loaded: Models | None = None,
 ) -> dict[str, Features]:
     """Features of photos, computed only where the store lacks them.
@@ -103,27 +121,31 @@ def extract(
         photo_ids: photos wanted; one may be named twice.
         read: bytes of a photo by its id, called from several threads.
         store: where features are kept.
-        batch_size: photos a model sees at once.
+        batch_size: photos a model sees at once; None: what suits the device.
         jobs: threads that decode.
         progress: told how far the pass is.
+        runtime: precision and device; not read where `loaded` is given, which has one.
         loaded: models to share with the caller.
 
     Returns: features by model name.
 
     Raises:
-        ConfigError: no such model.
+        ConfigError: no such model or device.
         RemoteError: a model's weights are not at hand and cannot be fetched.
     """
-    known = loaded or Models(store)
+    known = loaded or Models(store, runtime)
     unique = list(dict.fromkeys(photo_ids))
     plans = [_plan(name, unique, known) for name in dict.fromkeys(model_names)]
     todo = [plan for plan in plans if plan.missing]
     unreadable: dict[str, str] = {}
     if todo:
         try:
-            unreadable = _pass(
-                todo, unique, read, known, size=batch_size, jobs=jobs, progress=progress
-            )
+            seeing = [plan for plan in todo if not _told(plan, unique, known)]
+            if seeing:
+                size = batch_size or _batch(known.runtime)
+                unreadable = _pass(
+                    seeing, unique, read, known, size=size, jobs=jobs, progress=progress
+                )
         except _WeightsChanged:  # the store has learnt of it by now
             return extract(
                 model_names,
@@ -156,19 +178,47 @@ class _Plan:
     written: float = field(default_factory=time.monotonic)
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """A decoded photo: a square per `PixelSpec`, or why there is none."""
-
-    squares: "dict[models.PixelSpec, NDArray[np.uint8]]"
-    error: str | None = None
-    lasting: bool = True  # the error is the bytes' fault, and will come again
-
-
 def _plan(name: str, photo_ids: Sequence[str], known: Models) -> _Plan:
     record = known.record(name)
     have = known.store.images(record).keys()
     return _Plan(name, record, {one for one in photo_ids if one not in have})
+
+
+def _told(plan: _Plan, photo_ids: Sequence[str], known: Models) -> bool:
+    """Load a plan's model; write what it says of all its photos if it sees none.
+
+    Raises:
+        _WeightsChanged: it is not the model that the plan was made for.
+    """
+    model = known.load(plan.name)
+    if describe(model).key != plan.record.key:
+        raise _WeightsChanged
+    if not isinstance(model, StoredModel):
+        return False
+    wanted = [one for one in photo_ids if one in plan.missing]
+    for start in range(0, len(wanted), _ROWS_A_PART):
+        some = wanted[start : start + _ROWS_A_PART]
+        values, errors = model.stored(some)
+        good = np.array([error is None for error in errors], bool)
+        plan.failed.extend(
+            (one, error)
+            for one, error in zip(some, errors, strict=True)
+            if error is not None
+        )
+        keys = [one for one, there in zip(some, good, strict=True) if there]
+        _keep(plan, keys, values[good])
+        _flush(plan, known)
+    plan.computed += len(wanted)
+    return True
+
+
+def _batch(runtime: Runtime) -> int:
+    """Photos at once that suit the device."""
+    from evaluation.models._forward import devices
+
+    places = devices(runtime.device)
+    gpus = sum(place.type == "cuda" for place in places)
+    return gpus * _GPU_BATCH or _BATCH
 
 
 def _pass(
@@ -190,16 +240,32 @@ def _pass(
     blocks = [block for block in blocks if block]
     unreadable: dict[str, str] = {}
     done = 0
+
+    def specs(photo_id: str) -> set[models.PixelSpec]:
+        return {plan.record.spec for plan in plans if photo_id in plan.missing}
+
+    def finish(running: "Future[None]", count: int) -> None:
+        nonlocal done
+        running.result()
+        done += count
+        if progress:
+            progress(done, len(wanted))
+
     try:
-        for block, pictures in _decoded(blocks, plans, read, jobs):
-            for one, picture in zip(block, pictures, strict=True):
-                if picture.error is not None and not picture.lasting:
-                    unreadable[one] = picture.error
-            for plan in plans:
-                _run_block(plan, block, pictures, known)
-            done += len(block)
-            if progress:
-                progress(done, len(wanted))
+        # models run in a thread of their own, a block behind: while a device works,
+        # the next block is waited for and put together here
+        with ThreadPoolExecutor(1, "models") as runner:
+            behind: tuple[Future[None], int] | None = None
+            for block, pictures in decoded(blocks, specs, read, jobs=jobs):
+                for one, picture in zip(block, pictures, strict=True):
+                    if picture.error is not None and not picture.lasting:
+                        unreadable[one] = picture.error
+                batches = [_gather(plan, block, pictures) for plan in plans]
+                if behind:
+                    finish(*behind)
+                behind = (runner.submit(_run, plans, batches, known), len(block))
+            if behind:
+                finish(*behind)
     finally:
         # what is finished is kept, also when the run is interrupted
         for plan in plans:
@@ -207,48 +273,25 @@ def _pass(
     return unreadable
 
 
-def _decoded(
-    blocks: Sequence[list[str]], plans: Sequence[_Plan], read: Reader, jobs: int
-) -> Iterator[tuple[list[str], list[_Picture]]]:
-    """Blocks with their pictures, the next block being decoded meanwhile."""
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A block as one model sees it.
 
-    def specs(photo_id: str) -> set[models.PixelSpec]:
-        return {plan.record.spec for plan in plans if photo_id in plan.missing}
+    Attributes:
+        keys: photos that can be seen.
+        pixels: (N, size, size, 3) uint8; None where N is 0.
+        failed: photos that cannot, and why.
+        computed: photos that count as worked on.
+    """
 
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
-
-        def start(block: list[str]) -> list[Future[_Picture]]:
-            return [pool.submit(_picture, one, specs(one), read) for one in block]
-
-        waiting = start(blocks[0])
-        try:
-            for block, coming in zip(blocks, [*blocks[1:], []], strict=True):
-                current, waiting = waiting, start(coming)
-                yield block, [future.result() for future in current]
-        finally:
-            for future in waiting:
-                future.cancel()
+    keys: list[str]
+    pixels: "NDArray[np.uint8] | None"
+    failed: list[tuple[str, str]]
+    computed: int
 
 
-def _picture(photo_id: str, specs: set[models.PixelSpec], read: Reader) -> _Picture:
-    try:
-        data = read(photo_id)
-    except (OSError, InputError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        return _Picture({}, f"cannot be read: {reason}", lasting=False)
-    try:
-        image = decode(data)
-    except DecodeError as error:
-        return _Picture({}, str(error))
-    return _Picture({spec: fit(image, spec) for spec in specs})
-
-
-def _run_block(
-    plan: _Plan, block: Sequence[str], pictures: Sequence[_Picture], known: Models
-) -> None:
-    import torch
-
-    keys, squares = [], []
+def _gather(plan: _Plan, block: Sequence[str], pictures: Sequence[Picture]) -> _Batch:
+    keys, squares, failed, computed = [], [], [], 0
     for one, picture in zip(block, pictures, strict=True):
         if one not in plan.missing:
             continue
@@ -256,24 +299,36 @@ def _run_block(
             keys.append(one)
             squares.append(picture.squares[plan.record.spec])
         elif picture.lasting:
-            plan.failed.append((one, picture.error))
-        plan.computed += 1
-    if keys:
-        model = known.load(plan.name)
-        if describe(model).key != plan.record.key:
-            raise _WeightsChanged
-        pixels = torch.from_numpy(np.stack(squares).transpose(0, 3, 1, 2).copy())
-        values = model.images(pixels).numpy()
-        finite = np.isfinite(values).all(axis=1)
-        plan.keys.extend(one for one, good in zip(keys, finite, strict=True) if good)
-        plan.rows.append(values[finite].astype(np.float32, copy=False))
-        reason = "the model gave a value that is not finite"
-        plan.failed.extend(
-            (one, reason) for one, good in zip(keys, finite, strict=True) if not good
-        )
-    full = len(plan.keys) + len(plan.failed) >= _ROWS_A_PART
-    if full or time.monotonic() - plan.written > _SECONDS_A_PART:
-        _flush(plan, known)
+            failed.append((one, picture.error))
+        computed += 1
+    return _Batch(keys, np.stack(squares) if squares else None, failed, computed)
+
+
+def _run(plans: Sequence[_Plan], batches: Sequence[_Batch], known: Models) -> None:
+    import torch
+
+    for plan, batch in zip(plans, batches, strict=True):
+        plan.failed.extend(batch.failed)
+        plan.computed += batch.computed
+        if batch.pixels is not None:
+            model = known.load(plan.name)
+            # a view: the channels of a pixel stay side by side
+            pixels = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2)
+            _keep(plan, batch.keys, model.images(pixels).numpy())
+        full = len(plan.keys) + len(plan.failed) >= _ROWS_A_PART
+        if full or time.monotonic() - plan.written > _SECONDS_A_PART:
+            _flush(plan, known)
+
+
+def _keep(plan: _Plan, keys: Sequence[str], values: "NDArray[np.float32]") -> None:
+    """Take features into a plan; what is not finite is a failure."""
+    finite = np.asarray(np.isfinite(values).all(axis=1))
+    plan.keys.extend(one for one, good in zip(keys, finite, strict=True) if good)
+    plan.rows.append(values[finite].astype(np.float32, copy=False))
+    reason = "the model gave a value that is not finite"
+    plan.failed.extend(
+        (one, reason) for one, good in zip(keys, finite, strict=True) if not good
+    )
 
 
 def _flush(plan: _Plan, known: Models) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from evaluation.errors import ConfigError, nearest
 from evaluation.models import FP32, Model, ModelInfo, Runtime
 from evaluation.models import timm as classifiers
+from evaluation.models._forward import Tower, devices
 from evaluation.models._weights import digest, file_identity
 from evaluation.models.open_clip import OpenClipModel
 
@@ -47,10 +48,9 @@ def load(rest: str, runtime: Runtime = FP32) -> Model:
     name = _known(rest)
     if rest in LITES:
         network = classifier(int(rest[-1]))
-        return classifiers.wrap(
-            network, name=name, note=_SOURCE.format(_package(int(rest[-1])))
-        )
-    return _clip(rest, name)
+        note = _SOURCE.format(_package(int(rest[-1])))
+        return classifiers.wrap(network, name=name, note=note, runtime=runtime)
+    return _clip(rest, name, runtime)
 
 
 def identity(rest: str) -> str:
@@ -167,35 +167,39 @@ def put_back(network: Any, part: "Mapping[str, torch.Tensor]") -> None:  # noqa:
     assert all(key.startswith("visual.trunk.") for key in missing), missing
 
 
-def as_model(network: Any, name: str) -> OpenClipModel:  # noqa: ANN401
+def as_model(
+    network: Any,  # noqa: ANN401
+    name: str,
+    runtime: Runtime = FP32,
+) -> OpenClipModel:
     """A network from `untrained`, trained, as a model; pixels as `demo:lite0` has."""
-    import torch
-
     trunk = classifiers.wrap(classifier(0), name="demo:lite0")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.eval().to(device)
-    half = torch.full((1, 3, 1, 1), 0.5, device=device)
+    network = network.eval()
+    weights = digest(network.state_dict())  # before any is converted
+    network = network.to(devices(runtime.device)[0])
+    half = (0.5, 0.5, 0.5)
+    tower = Tower(network.visual, mean=half, std=half, runtime=runtime)
     return OpenClipModel(
         name=name,
         spec=trunk.spec,
-        weights=digest(network.state_dict()),
+        weights=weights,
         quick_gelu=False,
         logit_scale=float(network.logit_scale.detach().exp()),
         logit_bias=0.0,
         note=NOTE,
+        dtype=tower.dtype,
         _network=network,
         _tokenizer=tokenizer(),
-        _mean=half,
-        _std=half,
+        _tower=tower,
     )
 
 
-def _clip(rest: str, name: str) -> OpenClipModel:
+def _clip(rest: str, name: str, runtime: Runtime) -> OpenClipModel:
     from safetensors.torch import load_file
 
     network = untrained(0)
     put_back(network, load_file(weights_file(rest)))
-    return as_model(network, name)
+    return as_model(network, name, runtime)
 
 
 def _known(rest: str) -> str:

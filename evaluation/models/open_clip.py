@@ -9,14 +9,13 @@ without a word, so a tag and a model that disagree are an error here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from evaluation.errors import ConfigError, nearest
 from evaluation.models import FP32, Kind, ModelInfo, PixelSpec, Runtime
-from evaluation.models._forward import forward
+from evaluation.models._forward import Tower, devices
 from evaluation.models._weights import (
     cached,
     checkpoint,
@@ -50,13 +49,13 @@ class OpenClipModel:
     dtype: str = "float32"
     _network: Any = field(repr=False)
     _tokenizer: Any = field(repr=False)
-    _mean: "torch.Tensor" = field(repr=False)
-    _std: "torch.Tensor" = field(repr=False)
+    _tower: Tower = field(repr=False)
 
     def images(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """(N, 3, size, size) uint8 to (N, D) float32 of unit length, on the CPU."""
-        tower = partial(self._network.encode_image, normalize=True)
-        return forward(tower, pixels, mean=self._mean, std=self._std)
+        from torch.nn.functional import normalize
+
+        return self._tower(pixels, normalize)
 
     def texts(self, prompts: list[str]) -> "torch.Tensor":
         """(M, D) float32 of unit length, on the CPU."""
@@ -66,7 +65,7 @@ class OpenClipModel:
         with torch.inference_mode():
             for start in range(0, len(prompts), _TEXT_BATCH):
                 tokens = self._tokenizer(prompts[start : start + _TEXT_BATCH])
-                tokens = tokens.to(self._mean.device)
+                tokens = tokens.to(self._tower.device)
                 found = self._network.encode_text(tokens, normalize=True)
                 parts.append(found.float().cpu())
         return torch.cat(parts)
@@ -96,7 +95,7 @@ def load(rest: str, runtime: Runtime = FP32) -> OpenClipModel:
             pretrained_text=False,
             require_pretrained=True,
             force_preprocess_cfg=_preprocessing(overlay),
-            device=_device(),
+            device="cpu",
         )
         tokenizer = open_clip.get_tokenizer(architecture)
     except ImportError as error:
@@ -105,7 +104,13 @@ def load(rest: str, runtime: Runtime = FP32) -> OpenClipModel:
     except Exception as error:  # the library raises whatever its readers raise
         message = f"model {name!r} cannot be loaded: {short(error)}"
         raise ConfigError(message) from error
-    return wrap(network.eval(), tokenizer, name=name, config=_config(architecture))
+    return wrap(
+        network.eval(),
+        tokenizer,
+        name=name,
+        config=_config(architecture),
+        runtime=runtime,
+    )
 
 
 def wrap(
@@ -115,6 +120,7 @@ def wrap(
     name: str,
     config: Mapping[str, Any],
     note: str = "",
+    runtime: Runtime = FP32,
 ) -> OpenClipModel:
     """A network built by open_clip, with its weights in place, as a model.
 
@@ -124,16 +130,24 @@ def wrap(
         name: full name as asked for.
         config: the library's model configuration; only `quick_gelu` is read.
         note: what a reader must know of it.
-    """
-    import torch
+        runtime: precision of the image tower, and where both towers run.
 
+    Raises:
+        ConfigError: preprocessing that is not supported, or no such device.
+    """
     wanted = network.visual.preprocess_cfg
-    device = network.logit_scale.device
+    spec = _spec(wanted, name)
+    weights = digest(network.state_dict())  # before any is converted
+    network = network.to(devices(runtime.device)[0])
     bias = network.logit_bias
+    tower = Tower(
+        network.visual, mean=wanted["mean"], std=wanted["std"], runtime=runtime
+    )
     return OpenClipModel(
         name=name,
-        spec=_spec(wanted, name),
-        weights=digest(network.state_dict()),
+        spec=spec,
+        weights=weights,
+        dtype=tower.dtype,
         quick_gelu=bool(config.get("quick_gelu", False)),
         logit_scale=float(network.logit_scale.detach().float().exp()),
         logit_bias=0.0 if bias is None else float(bias.detach().float()),
@@ -141,8 +155,7 @@ def wrap(
         note=note,
         _network=network,
         _tokenizer=tokenizer,
-        _mean=torch.tensor(wanted["mean"], device=device).view(1, 3, 1, 1),
-        _std=torch.tensor(wanted["std"], device=device).view(1, 3, 1, 1),
+        _tower=tower,
     )
 
 
@@ -181,12 +194,6 @@ def available() -> list[ModelInfo]:
             )
         )
     return found
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _config(architecture: str) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation.errors import ConfigError, nearest
 from evaluation.models import FP32, Kind, ModelInfo, PixelSpec, Runtime
-from evaluation.models._forward import forward
+from evaluation.models._forward import Tower
 from evaluation.models._weights import (
     cached,
     checkpoint,
@@ -42,13 +42,11 @@ class TimmModel:
     kind: Kind = "classifier"
     dtype: str = "float32"
     quick_gelu: bool | None = None
-    _network: Any = field(repr=False)
-    _mean: "torch.Tensor" = field(repr=False)
-    _std: "torch.Tensor" = field(repr=False)
+    _tower: Tower = field(repr=False)
 
     def images(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """(N, 3, size, size) uint8 to (N, 1000) float32 logits, on the CPU."""
-        return forward(self._network, pixels, mean=self._mean, std=self._std)
+        return self._tower(pixels)
 
 
 def load(rest: str, runtime: Runtime = FP32) -> TimmModel:
@@ -83,7 +81,7 @@ def load(rest: str, runtime: Runtime = FP32) -> TimmModel:
     except Exception as error:  # the library raises whatever its readers raise
         message = f"model {name!r} cannot be loaded: {short(error)}"
         raise ConfigError(message) from error
-    return wrap(network, name=name, note=note)
+    return wrap(network, name=name, note=note, runtime=runtime)
 
 
 def wrap(
@@ -91,6 +89,7 @@ def wrap(
     *,
     name: str,
     note: str = "",
+    runtime: Runtime = FP32,
 ) -> TimmModel:
     """A network built by timm, with its weights in place, as a model.
 
@@ -98,8 +97,12 @@ def wrap(
         network: from `timm.create_model`, 1,000 classes in ImageNet order.
         name: full name as asked for.
         note: what a reader must know of it.
+        runtime: precision and device.
+
+    Raises:
+        ConfigError: not 1,000 classes, preprocessing that is not supported, or no such
+            device.
     """
-    import torch
     from timm.data.config import resolve_data_config
 
     if network.num_classes != _CLASSES:
@@ -108,17 +111,19 @@ def wrap(
             f"classifiers ({_CLASSES}) can be evaluated"
         )
         raise ConfigError(message)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.eval().to(device)
     wanted = resolve_data_config({}, model=network)  # type: ignore[no-untyped-call]
+    spec = _spec(wanted, name)
+    weights = digest(network.state_dict())  # before any is converted
+    tower = Tower(
+        network.eval(), mean=wanted["mean"], std=wanted["std"], runtime=runtime
+    )
     return TimmModel(
         name=name,
-        spec=_spec(wanted, name),
-        weights=digest(network.state_dict()),
+        spec=spec,
+        weights=weights,
         note=note,
-        _network=network,
-        _mean=torch.tensor(wanted["mean"], device=device).view(1, 3, 1, 1),
-        _std=torch.tensor(wanted["std"], device=device).view(1, 3, 1, 1),
+        dtype=tower.dtype,
+        _tower=tower,
     )
 
 
