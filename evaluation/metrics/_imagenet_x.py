@@ -110,7 +110,7 @@ def annotations(
         message = f"no file {where}; ImageNet-X's annotations: {_HOW}"
         raise InputError(message)
     names, classes, factors = _parsed(data, where, mode)
-    keep = np.ones(len(names), bool)
+    keep: NDArray[np.bool_] = np.ones(len(names), bool)
     if not keep_prototypes:
         keep = ~np.isin(names, _prototypes(read, where))
     digest = hashlib.sha256(data).hexdigest()[:12]
@@ -155,16 +155,16 @@ def right(
     if len(answers) and not (answers.min() >= 0 and answers.max() < 1000):
         message = "predictions are ImageNet indices, 0 to 999"
         raise MetricError(message)
-    known = rows >= 0
+    known: NDArray[np.bool_] = rows >= 0
     good: NDArray[np.bool_]
     if kind == "class":
-        good = answers == found.classes[rows]
+        good = np.equal(answers, found.classes[rows])
     elif kind == "metaclass":
         if found.metaclasses is None:
             message = f"metaclasses need {GROUPS} beside the annotations"
             raise InputError(message)
-        group = np.array(found.metaclasses)
-        good = group[answers] == group[found.classes[rows]]
+        group = np.unique(found.metaclasses, return_inverse=True)[1]
+        good = np.equal(group[answers], group[found.classes[rows]])
     elif kind == "real_class":
         if found.real is None:
             message = f"real_class needs {REAL} beside the annotations"
