@@ -111,7 +111,7 @@ def classwise_ece(
         ConfigError: `probabilities` is neither.
         MetricError: as for `calibration`.
 
-    Source: Nixon et al. 2019, section 3.1; Kull et al. 2019 (arXiv:1910.12656), eq. 3.
+    Source: Nixon et al. 2019 (arXiv:1904.01685); Kull et al. 2019 (arXiv:1910.12656).
     """
     found = matrix(logits)
     own = columns(labels, found.shape)

@@ -105,6 +105,7 @@ class Calibration:
         nll: mean negative log-likelihood, nats; inf where a label is not offered.
         brier: mean squared distance to the one-hot answer, 0 to 2 (0 to C for sigmoid).
         reliability: the bars behind `ece`.
+        group: "common" or "counter"; "" for all photos.
     """
 
     temperature: float
@@ -121,6 +122,7 @@ class Calibration:
     nll: float
     brier: float
     reliability: tuple[Bin, ...]
+    group: str = ""
 
 
 def measure(outcomes: "Outcomes") -> dict[str, float]:
@@ -178,8 +180,8 @@ def calibration(
         MetricError: N is 0; logits hold nan or +inf, or a row of nothing but -inf; a
             label is outside [0, C); lengths differ; a setting is out of range.
 
-    Source: Guo et al. 2017, eq. 3 and 6 (arXiv:1706.04599); Nixon et al. 2019, section
-        3 (arXiv:1904.01685); Brier 1950.
+    Source: Guo et al. 2017 (arXiv:1706.04599); Nixon et al. 2019 (arXiv:1904.01685);
+        Brier 1950.
     """
     bins = whole(bins, "bins")
     found = matrix(logits)
@@ -260,7 +262,7 @@ def adaptive_ece(
     Raises:
         MetricError: as for `ece`.
 
-    Source: Nixon et al. 2019, section 3.3 (adaptivity); Nguyen and O'Connor 2015.
+    Source: Nixon et al. 2019 (adaptive); Nguyen and O'Connor 2015.
     """
     sure, right = _checked(confidence, correct)
     bins = whole(bins, "bins")
@@ -312,8 +314,9 @@ def ece_interval(
 
     The ECE of few photos is too high, and that of a resample higher still. So the
     bounds are the percentiles mirrored at the estimate, which takes that excess away
-    once (the basic bootstrap); they are then widened to hold the estimate, and cut to
-    [0, 1].
+    once (the basic bootstrap), widened to hold the estimate and cut to [0, 1]. The
+    lower one is 0 where a model with no error would reach this ECE too, by chance, more
+    often than in (1 - level) / 2 of sets like this: a resample cannot tell that.
 
     Args:
         confidence: (N,) probabilities of the predicted class, 0 to 1.
@@ -327,43 +330,47 @@ def ece_interval(
     Raises:
         MetricError: as for `ece`; clusters of another length; a setting out of range.
 
-    Source: Davison and Hinkley 1997, section 5.2 (basic bootstrap).
+    Source: Davison and Hinkley 1997, section 5.2 (basic bootstrap); the question of
+        chance after Bröcker and Smith 2007 ("Increasing the reliability of reliability
+        diagrams"), here with each bin's error normal.
     """
     sure, right = _checked(confidence, correct)
     if not 0 < level < 1:
         message = f"an interval's level lies between 0 and 1, not {level}"
         raise MetricError(message)
     bins, draws = whole(bins, "bins"), whole(draws, "draws")
-    order, whose, number = _by_bin(sure, bins, clusters)
-    gap = (right - sure)[order]
-    starts = np.flatnonzero(np.diff(equal_width(sure[order], bins), prepend=-1))
+    whose, number = _clusters(clusters, len(sure))
+    where = equal_width(sure, bins)
+    order = np.argsort(where, kind="stable")
+    gap, where, whose = (right - sure)[order], where[order], whose[order]
+    starts = np.flatnonzero(np.diff(where, prepend=-1))
     rng = np.random.default_rng(seed)
     drawn = np.empty(draws)
     for draw in range(draws):
-        times = np.bincount(rng.integers(0, number, number), minlength=number)
-        if whose is not None:
-            times = times[whose]
-        total = np.add.reduceat(times * gap, starts)
-        drawn[draw] = np.abs(total).sum() / times.sum()
+        times = np.bincount(rng.integers(0, number, number), minlength=number)[whose]
+        drawn[draw] = np.abs(np.add.reduceat(times * gap, starts)).sum() / times.sum()
     value = ece(sure, right, bins)
     tail = (1 - level) / 2
     low, high = 2 * value - np.quantile(drawn, [1 - tail, tail])
+    each = np.bincount(whose * bins + where, gap, number * bins).reshape(-1, bins)
+    chance = rng.multivariate_normal(
+        np.zeros(bins), each.T @ each, draws, check_valid="ignore"
+    )
+    if value <= np.quantile(np.abs(chance).sum(axis=1) / len(sure), 1 - tail):
+        low = 0.0
     return max(min(float(low), value), 0.0), min(max(float(high), value), 1.0)
 
 
-def _by_bin(
-    sure: "Floats", bins: int, clusters: "ArrayLike | None"
-) -> "tuple[NDArray[np.intp], NDArray[np.intp] | None, int]":
-    """Rows by bin, the cluster of each in that order, and how many clusters."""
-    order = np.argsort(equal_width(sure, bins), kind="stable")
-    if clusters is None:
-        return order, None, len(sure)
-    ids = np.asarray(clusters)
-    if ids.shape != sure.shape:
-        message = f"there are {len(sure)} photos, but clusters of {ids.shape}"
+def _clusters(ids: "ArrayLike | None", number: int) -> "tuple[NDArray[np.intp], int]":
+    """Number of each photo's cluster, and how many there are."""
+    if ids is None:
+        return np.arange(number), number
+    found = np.asarray(ids)
+    if found.shape != (number,):
+        message = f"there are {number} photos, but clusters of {found.shape}"
         raise MetricError(message)
-    names, whose = np.unique(ids, return_inverse=True)
-    return order, whose[order], len(names)
+    names, whose = np.unique(found, return_inverse=True)
+    return whose, len(names)
 
 
 def _checked(confidence: "ArrayLike", correct: "ArrayLike") -> "tuple[Floats, Floats]":

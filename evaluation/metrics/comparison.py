@@ -86,8 +86,8 @@ def mcnemar(
     Raises:
         MetricError: N is 0, or lengths differ.
 
-    Source: McNemar 1947; Fagerland, Lydersen and Laake 2013, section 2 (exact
-        conditional and mid-p).
+    Source: McNemar 1947; Fagerland, Lydersen and Laake 2013 (exact conditional
+        and mid-p).
 
     Example:
         >>> found = mcnemar([1, 1, 1, 1, 0], [0, 0, 0, 0, 1])

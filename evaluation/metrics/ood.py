@@ -83,9 +83,8 @@ def scores(logits: "ArrayLike", *, temperature: float = 1.0) -> dict[str, "Float
         MetricError: N is 0, a row holds nan or +inf or offers no class, or the
             temperature is not above 0.
 
-    Source: Hendrycks and Gimpel 2017 (arXiv:1610.02136), eq. of section 2; Hendrycks et
-        al. 2022 (arXiv:1911.11132), section 3; Liu et al. 2020 (arXiv:2010.03759),
-        eq. 4.
+    Source: Hendrycks and Gimpel 2017 (arXiv:1610.02136); Hendrycks et al. 2022
+        (arXiv:1911.11132); Liu et al. 2020 (arXiv:2010.03759).
 
     Example:
         >>> found = scores([[2.0, 2.0]])
@@ -117,7 +116,7 @@ def mcm(cosines: "ArrayLike", temperature: float = 1.0) -> "Floats":
         MetricError: N is 0, a row holds nan, offers no class, or a number that is no
             cosine; or the temperature is not above 0.
 
-    Source: Ming et al. 2022, eq. 1 and 2 (arXiv:2211.13445).
+    Source: Ming et al. 2022 (arXiv:2211.13445).
 
     Example:
         >>> mcm([[0.3, 0.3, 0.3, 0.3]]).tolist()
@@ -175,7 +174,7 @@ def detection(
 
     Source: DeLong et al. 1988 (interval); Davis and Goadrich 2006 and scikit-learn's
         `average_precision_score` (AUPR); Liang et al. 2018, arXiv:1706.02690 (FPR95,
-        ID positive); Yang et al. 2022, arXiv:2210.07242 (FPR95, unknown positive).
+        ID positive); OpenOOD 1.5, arXiv:2306.09301 (FPR95, unknown positive).
 
     Example:
         >>> found = detection("msp", [0.9, 0.8, 0.4], [0.6, 0.3])
@@ -222,7 +221,7 @@ def auroc(
     Raises:
         MetricError: a set is empty or holds nan, or a level outside (0, 1).
 
-    Source: DeLong et al. 1988, eq. 4-6; sorted as in Sun and Xu 2014.
+    Source: DeLong et al. 1988; found by sorting, after Sun and Xu 2014.
     """
     if not 0 < level < 1:
         message = f"an interval's level lies between 0 and 1, not {level}"
