@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation.errors import ConfigError, RemoteError, nearest
 from evaluation.models import FP32, Kind, ModelInfo, PixelSpec, Runtime
-from evaluation.models._forward import forward
+from evaluation.models._forward import Tower
 from evaluation.models._weights import (
     checkpoint,
     digest,
@@ -51,13 +51,11 @@ class TorchvisionModel:
     kind: Kind = "classifier"
     dtype: str = "float32"
     quick_gelu: bool | None = None
-    _network: Any = field(repr=False)
-    _mean: "torch.Tensor" = field(repr=False)
-    _std: "torch.Tensor" = field(repr=False)
+    _tower: Tower = field(repr=False)
 
     def images(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """(N, 3, size, size) uint8 to (N, 1000) float32 logits, on the CPU."""
-        return forward(self._network, pixels, mean=self._mean, std=self._std)
+        return self._tower(pixels)
 
 
 def load(rest: str, runtime: Runtime = FP32) -> TorchvisionModel:
@@ -89,16 +87,15 @@ def load(rest: str, runtime: Runtime = FP32) -> TorchvisionModel:
         message = f"model {name!r} cannot be loaded{where}: {short(error)}"
         raise ConfigError(message) from error
     wanted = weights.transforms()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.eval().to(device)
+    sha256 = digest(network.state_dict())
+    tower = Tower(network.eval(), mean=wanted.mean, std=wanted.std, runtime=runtime)
     return TorchvisionModel(
         name=name,
         spec=_spec(wanted, name),
-        weights=digest(network.state_dict()),
+        weights=sha256,
         note=_note(rest, file, weights),
-        _network=network,
-        _mean=torch.tensor(wanted.mean, device=device).view(1, 3, 1, 1),
-        _std=torch.tensor(wanted.std, device=device).view(1, 3, 1, 1),
+        dtype=tower.dtype,
+        _tower=tower,
     )
 
 

@@ -140,14 +140,19 @@ def test_a_damaged_file_is_named(home, state):
 def test_networks_that_are_built_otherwise_for_weights(tmp_path):
     network = library.googlenet(
         transform_input=True, aux_logits=True, init_weights=False
-    )
+    ).eval()
     path = tmp_path / "googlenet.pth"
     torch.save(network.state_dict(), path)
     model = models.load(f"torchvision:googlenet/{path}")
-    # as the library builds it for weights: inputs scaled back to another mean
-    assert model._network.transform_input
-    found = model.images(torch.zeros((2, 3, 224, 224), dtype=torch.uint8))
-    assert tuple(found.shape) == (2, 1000)
+    pixels = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8)
+    transform = library.GoogLeNet_Weights.IMAGENET1K_V1.transforms()
+    with torch.inference_mode():
+        # the network as the library builds it for weights scales its input back
+        theirs = network(
+            functional.normalize(pixels / 255, transform.mean, transform.std)
+        )
+    found = model.images(pixels)
+    np.testing.assert_allclose(found.numpy(), theirs.numpy(), rtol=1e-3, atol=1e-5)
 
 
 def test_every_name_of_the_library_can_be_named():
