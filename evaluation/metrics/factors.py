@@ -230,7 +230,7 @@ def _check(
     classes: "ArrayLike | None",
 ) -> None:
     if not len(rows):
-        first = f", such as {names[0]}" if len(names) else ""
+        first = f" (the first is {names[0]})" if len(names) else ""
         message = (
             f"none of {len(names)} photos{first} is annotated: names are those of "
             "ImageNet's validation photos, ILSVRC2012_val_00000001.JPEG"
