@@ -25,7 +25,6 @@ NAME_LISTS = ("openai", "synset", "wordnet")
 DEFAULT_NAMES = "openai"
 
 
-@functools.cache
 def names(which: str = DEFAULT_NAMES) -> tuple[str, ...]:
     """The 1,000 class names by index.
 
@@ -41,18 +40,21 @@ def names(which: str = DEFAULT_NAMES) -> tuple[str, ...]:
         >>> names("wordnet")[9], names("synset")[9]
         ('ostrich', 'ostrich, Struthio camelus')
     """
-    if which == "openai":
-        return tuple(str(name) for name in open_clip_metadata()["IMAGENET_CLASSNAMES"])
     if which in NAME_LISTS:
-        whole = _synsets()
-        if which == "synset":
-            return whole
-        return tuple(synset.split(", ")[0] for synset in whole)
+        return _listed(which)
     path = Path(which).expanduser()
     if not path.is_file():
         message = f"no list of class names and no file {which!r}; "
         raise ConfigError(message + nearest(which, NAME_LISTS))
     return _names_of_file(path)
+
+
+@functools.cache
+def _listed(which: str) -> tuple[str, ...]:
+    if which == "openai":
+        return tuple(str(name) for name in open_clip_metadata()["IMAGENET_CLASSNAMES"])
+    whole = _synsets()
+    return whole if which == "synset" else tuple(one.split(", ")[0] for one in whole)
 
 
 def _names_of_file(path: Path) -> tuple[str, ...]:

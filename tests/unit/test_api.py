@@ -1,4 +1,4 @@
-"""The Python interface: `import evaluation` is cheap, and everything it names is there."""
+"""The Python interface: `import evaluation` is cheap, and all it names is there."""
 
 import importlib
 import json
