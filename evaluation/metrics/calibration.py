@@ -267,7 +267,7 @@ def adaptive_ece(
     sure, right = _checked(confidence, correct)
     bins = whole(bins, "bins")
     last = -(-np.arange(1, bins + 1) * len(sure) // bins) - 1
-    ends = np.unique(np.sort(sure)[last])
+    ends = np.sort(sure)[last]
     gap = np.bincount(np.searchsorted(ends, sure, "left"), right - sure, len(ends))
     return float(np.abs(gap).sum() / len(sure))
 
