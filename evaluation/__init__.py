@@ -3,10 +3,10 @@
     from pathlib import Path
     import evaluation
 
-    question = evaluation.Question(
+    plan = evaluation.Plan(
         models=("demo:clip", "demo:lite0"), datasets=("work/demo/release",)
     )
-    results = evaluation.evaluate(question, Path("results"))
+    results = evaluation.evaluate(plan, Path("results"))
     for row in results.rows:
         print(row.model, row.common, row.counter, row.drop, row.drop_ci)
 
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from evaluation.answers import Answers, Asked
-    from evaluation.benchmark import Question
+    from evaluation.benchmark import Plan
     from evaluation.benchmark import benchmark as evaluate
     from evaluation.examples import ExampleSet, from_table, open_examples
     from evaluation.extract import Models
@@ -38,7 +38,7 @@ __all__ = [
     "ExampleSet",
     "FeatureStore",
     "Models",
-    "Question",
+    "Plan",
     "Results",
     "Runtime",
     "answer",
@@ -57,7 +57,7 @@ _HOME = {
     "ExampleSet": "examples.ExampleSet",
     "FeatureStore": "features.FeatureStore",
     "Models": "extract.Models",
-    "Question": "benchmark.Question",
+    "Plan": "benchmark.Plan",
     "Results": "results.Results",
     "Runtime": "models.Runtime",
     "answer": "predict.answer",

@@ -7,7 +7,7 @@ embeddings, similarities and softmax are in float32; sums over classes in float6
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from evaluation.features import ModelRecord
 from evaluation.imagenet import DEFAULT_NAMES
 from evaluation.label_spaces import LabelSpace
 from evaluation.prompts import Ensemble, PromptSet, Word, classifier
+from evaluation.questions import DEFAULT_QUESTION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,12 +39,16 @@ class Asked:
         class_names: list of ImageNet names that prompts are made of.
         ensemble: what is averaged over templates: "embeddings", as is usual, or
             "probabilities".
+        question: what vision-language models are asked: see `evaluation.questions`.
+        reduction: "mean" or "sum" of an answer's loss over its tokens.
     """
 
     prompts: str = "paper"
     label_space: str = ""
     class_names: str = DEFAULT_NAMES
     ensemble: Ensemble = "embeddings"
+    question: str = DEFAULT_QUESTION
+    reduction: Literal["mean", "sum"] = "mean"
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Answers:
         words: (W, D) unit vectors of the space's words, in their order and each once;
             (T, W, D) for an ensemble of probabilities. None without texts.
         own: (N,) column of the right class, `UNLABELLED` where there is none.
+        asked: what a vision-language model was asked; "" for others.
     """
 
     examples: ExampleSet
@@ -68,6 +74,7 @@ class Answers:
     ensemble: Ensemble
     words: "NDArray[np.float32] | None"
     own: "NDArray[np.int64]"
+    asked: str = ""
 
     @property
     def record(self) -> ModelRecord:
@@ -293,6 +300,7 @@ def provenance(answers: Answers) -> dict[str, Any]:
             "names_sha256": space.sha256,
             **space.about,
         },
+        "question": answers.asked or None,
         "dataset": answers.examples.name,
         "versions": record.versions,
     }

@@ -27,6 +27,7 @@ from evaluation.label_spaces import confusing, subset_indices
 from evaluation.models import Precision, Runtime
 from evaluation.predict import answer, predictions
 from evaluation.prompts import Ensemble
+from evaluation.questions import DEFAULT_QUESTION
 from evaluation.results import Results
 from evaluation.tables import write, write_bytes
 
@@ -44,7 +45,7 @@ _SPACES = "label_spaces"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Plan:
     """What is measured, and how.
 
     Attributes:
@@ -57,6 +58,8 @@ class Question:
         label_space: label space's name or file; "" for what each set's authors use.
         class_names: list of ImageNet names that prompts are made of.
         ensemble: what is averaged over templates.
+        question: what vision-language models are asked: see `evaluation.questions`.
+        reduction: "mean" or "sum" of the loss over an answer's tokens.
         probabilities: "softmax", or "native": as the model was trained.
         factors: file with ImageNet-X annotations; "" looks for the package imagenet-x.
         baseline: models that lines are fitted to: kinds or names.
@@ -81,6 +84,8 @@ class Question:
     label_space: str = ""
     class_names: str = DEFAULT_NAMES
     ensemble: Ensemble = "embeddings"
+    question: str = DEFAULT_QUESTION
+    reduction: Literal["mean", "sum"] = "mean"
     probabilities: Literal["softmax", "native"] = "softmax"
     factors: str = ""
     baseline: tuple[str, ...] = ("classifier",)
@@ -96,13 +101,11 @@ class Question:
     seed: int = 0
 
 
-def benchmark(
-    question: Question, out: Path, *, progress: "Progress | None" = None
-) -> Results:
+def benchmark(plan: Plan, out: Path, *, progress: "Progress | None" = None) -> Results:
     """Measure models on datasets, and write predictions, results and the report.
 
     Args:
-        question: what is measured.
+        plan: what is measured.
         out: folder to write to; made when missing.
         progress: told how far each pass over photos is.
 
@@ -116,17 +119,17 @@ def benchmark(
     """
     from evaluation.study import Setting, results
 
-    sets = _open(question)
-    names = list(dict.fromkeys(question.models))
-    run = _Run(question, out, sets, progress)
-    for start in range(0, len(names), question.together):
-        run.measure(names[start : start + question.together])
+    sets = _open(plan)
+    names = list(dict.fromkeys(plan.models))
+    run = _Run(plan, out, sets, progress)
+    for start in range(0, len(names), plan.together):
+        run.measure(names[start : start + plan.together])
     setting = Setting(
-        baseline=question.baseline,
-        compare_to=question.compare_to,
+        baseline=plan.baseline,
+        compare_to=plan.compare_to,
         selected_on=_selected_on(names, sets),
-        draws=question.draws,
-        seed=question.seed,
+        draws=plan.draws,
+        seed=plan.seed,
     )
     order = {one.examples.name: place for place, one in enumerate(sets)}
     found = sorted(run.found, key=lambda one: order[one.dataset])
@@ -176,14 +179,14 @@ class _Set:
     label_space: str
 
 
-def _open(question: Question) -> list[_Set]:
+def _open(plan: Plan) -> list[_Set]:
     """Every set, those that others are set against first."""
     asked: list[tuple[str, Role]] = [
-        *((spec, "id") for spec in question.id_datasets),
-        *((spec, "") for spec in question.datasets),
-        *((spec, "ood") for spec in question.ood_datasets),
+        *((spec, "id") for spec in plan.id_datasets),
+        *((spec, "") for spec in plan.datasets),
+        *((spec, "ood") for spec in plan.ood_datasets),
     ]
-    if not question.models or not asked:
+    if not plan.models or not asked:
         message = "name at least one model (-m, or --suite) and one dataset (-d)"
         raise ConfigError(message)
     opened: list[_Set] = []
@@ -191,9 +194,9 @@ def _open(question: Question) -> list[_Set]:
         examples = open_examples(spec)
         if role:
             examples = replace(examples, role=role)
-        if question.limit:
-            examples = examples.head(question.limit)
-        space = question.label_space or examples.label_space
+        if plan.limit:
+            examples = examples.head(plan.limit)
+        space = plan.label_space or examples.label_space
         opened.append(_Set(spec, examples, space))
     opened.reverse()
     opened = _told_apart(opened)
@@ -261,21 +264,21 @@ class _Run:
 
     def __init__(
         self,
-        question: Question,
+        plan: Plan,
         out: Path,
         sets: Sequence[_Set],
         progress: "Progress | None",
     ) -> None:
-        self.question = question
+        self.plan = plan
         self.out = out
         self.sets = sets
         self.progress = progress
         self.found: list[Measured] = []
         self.notes: list[str] = []
         self.failed: list[str] = []
-        runtime = Runtime(question.precision, question.device)
+        runtime = Runtime(plan.precision, plan.device)
         self.known = Models(FeatureStore(out / "features"), runtime)
-        self._annotations = _annotations(question.factors, sets, self.notes)
+        self._annotations = _annotations(plan.factors, sets, self.notes)
         self._spaces: dict[tuple[str, str], str] = {}
 
     def measure(self, names: Sequence[str]) -> None:
@@ -289,8 +292,8 @@ class _Run:
                 names,
                 self._asked(one),
                 known=self.known,
-                batch_size=self.question.batch_size,
-                jobs=self.question.jobs,
+                batch_size=self.plan.batch_size,
+                jobs=self.plan.jobs,
                 progress=self.progress,
             )
             tables = {name: predictions(found) for name, found in answers.items()}
@@ -301,7 +304,7 @@ class _Run:
                     tables[name],
                     temperature=temperatures.get(name),
                     annotations=self._annotations,
-                    probabilities=self.question.probabilities,
+                    probabilities=self.plan.probabilities,
                     notes=self.notes,
                 )
                 if one.examples.role == "id":
@@ -311,10 +314,12 @@ class _Run:
 
     def _asked(self, one: _Set) -> Asked:
         return Asked(
-            prompts=self.question.prompts,
+            prompts=self.plan.prompts,
             label_space=self._space(one),
-            class_names=self.question.class_names,
-            ensemble=self.question.ensemble,
+            class_names=self.plan.class_names,
+            ensemble=self.plan.ensemble,
+            question=self.plan.question,
+            reduction=self.plan.reduction,
         )
 
     def _space(self, one: _Set) -> str:
@@ -330,7 +335,7 @@ class _Run:
                 one.label_space,
                 known=self.known,
                 folder=self.out / _SPACES,
-                jobs=self.question.jobs,
+                jobs=self.plan.jobs,
                 progress=self.progress,
             )
             self._spaces[key] = str(made)
@@ -342,7 +347,7 @@ class _Run:
             if len(self.sets) > 1:
                 folder /= file_name(one.examples.name)
             write(folder / f"{file_name(name)}.parquet", table)
-        self.failed += _too_many(one.examples.name, tables, self.question.max_failed)
+        self.failed += _too_many(one.examples.name, tables, self.plan.max_failed)
 
 
 def _annotations(

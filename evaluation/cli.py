@@ -84,6 +84,21 @@ def evaluate(
             rich_help_panel=_ASK,
         ),
     ] = "embeddings",
+    question: Annotated[
+        str,
+        typer.Option(
+            help="What vision-language models are asked: main-object, describe, "
+            "is-there, is-photo.",
+            rich_help_panel=_ASK,
+        ),
+    ] = "main-object",
+    reduction: Annotated[
+        str,
+        typer.Option(
+            help="Loss of an answer: mean or sum over its tokens.",
+            rich_help_panel=_ASK,
+        ),
+    ] = "mean",
     probabilities: Annotated[
         str,
         typer.Option(
@@ -160,11 +175,11 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Measure models on datasets: accuracy, drop, calibration, lines, detection."""
-    from evaluation.benchmark import PREDICTIONS, REPORT, TABLES, Question, benchmark
+    from evaluation.benchmark import PREDICTIONS, REPORT, TABLES, Plan, benchmark
     from evaluation.suites import suite as open_suite
 
     chosen = open_suite(suite) if suite else None
-    question = Question(
+    plan = Plan(
         models=tuple(
             dict.fromkeys([*(chosen.models if chosen else ()), *(model or ())])
         ),
@@ -175,6 +190,8 @@ def evaluate(
         label_space=label_space or (chosen and chosen.label_space) or "",
         class_names=class_names,
         ensemble=_one_of("--ensemble", ensemble, "embeddings", "probabilities"),
+        question=question,
+        reduction=_one_of("--reduction", reduction, "mean", "sum"),
         probabilities=_one_of("--probabilities", probabilities, "softmax", "native"),
         factors=factors,
         baseline=tuple(baseline or ("classifier",)),
@@ -189,7 +206,7 @@ def evaluate(
         seed=seed,
     )
     with _progress(quiet=quiet) as told:
-        results = benchmark(question, out, progress=told)
+        results = benchmark(plan, out, progress=told)
     if as_json:
         found = {
             "results": results.summary(),

@@ -160,8 +160,10 @@ def answer(
     )
     own = right_columns(examples, space)
     prompts = prompt_set(asked.prompts)
+    names = list(dict.fromkeys(model_names))
+    speaking = [name for name in names if known.record(name).kind == "lvlm"]
     features = extract(
-        model_names,
+        [name for name in names if name not in speaking],
         examples.table.column("photo_id").to_pylist(),
         examples.read,
         store=known.store,

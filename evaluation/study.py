@@ -185,9 +185,8 @@ def _group_line(
         scale,
         axes=(Axis("common", classes), Axis("counter", classes)),
         baseline_name=called,
-        # a mean over classes is not a share of photos: no intervals of shares for it
-        n_x=[row.n_common for row in rows] if weighting == "micro" else None,
-        n_y=[row.n_counter for row in rows] if weighting == "micro" else None,
+        n_x=[row.n_common for row in rows],
+        n_y=[row.n_counter for row in rows],
         draws=setting.draws,
         seed=setting.seed,
     )
