@@ -132,19 +132,37 @@ def fit(image: Image.Image, spec: PixelSpec) -> "NDArray[np.uint8]":
         if spec.interpolation == "bicubic"
         else Image.Resampling.BILINEAR
     )
-    width, height = image.size
+    width, height, left, top = plan(image.size, spec)
+    if image.size != (width, height):
+        image = image.resize((width, height), kernel)
+    # Pillow fills what lies outside with black, as torchvision's centre crop does
+    square = image.crop((left, top, left + size, top + size))
+    return np.array(square, dtype=np.uint8)
+
+
+def plan(extent: tuple[int, int], spec: PixelSpec) -> tuple[int, int, int, int]:
+    """What a picture is resized to, and where the square is cut out.
+
+    Args:
+        extent: width and height of the picture.
+        spec: the square wanted.
+
+    Returns: width and height to resize to, then left and top of the square; these are
+        negative where the picture is the smaller.
+
+    Example:
+        >>> plan((640, 480), PixelSpec(size=224))
+        (298, 224, 37, 0)
+    """
+    size = spec.size
+    width, height = extent
     if spec.resize == "squash":
         width, height = size, size
     elif width <= height:
         width, height = spec.resize_to, int(spec.resize_to * height / width)
     else:
         width, height = int(spec.resize_to * width / height), spec.resize_to
-    if image.size != (width, height):
-        image = image.resize((width, height), kernel)
-    left, top = _offset(width, size), _offset(height, size)
-    # Pillow fills what lies outside with black, as torchvision's centre crop does
-    square = image.crop((left, top, left + size, top + size))
-    return np.array(square, dtype=np.uint8)
+    return width, height, _offset(width, size), _offset(height, size)
 
 
 def _offset(length: int, size: int) -> int:
