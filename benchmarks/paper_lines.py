@@ -3,8 +3,8 @@
     python -m benchmarks.paper_lines
 
 CounterAnimal's tables: the line is fitted to the 15 ImageNet models, x is the accuracy
-of the common group, y that of the counter group, and the 28 CLIPs are set against it, in
-each label space and weighting the paper has, on each scale. A Markdown table.
+of the common group, y that of the counter group, and the 28 CLIPs are set against it,
+in each label space and weighting the paper has, on each scale. A Markdown table.
 """
 
 from evaluation.metrics.effective_robustness import (
@@ -47,11 +47,17 @@ def told(name: str, tables: tuple[int, int], scale: Scale) -> str:
     above = sum(low > 0 for low, _ in intervals)
     below = sum(high < 0 for _, high in intervals)
     low, high = line.slope_ci or (float("nan"), float("nan"))
-    return (
-        f"| {name} | {scale} | {line.slope:.2f} [{low:.2f}, {high:.2f}] | {line.r2:.3f} "
-        f"| {sum(rho) / len(rho):+.2f} | {min(rho):+.2f} to {max(rho):+.2f} "
-        f"| {sum(one > 0 for one in rho)} of {len(rho)} | {above} above, {below} below |"
+    cells = (
+        name,
+        scale,
+        f"{line.slope:.2f} [{low:.2f}, {high:.2f}]",
+        f"{line.r2:.3f}",
+        f"{sum(rho) / len(rho):+.2f}",
+        f"{min(rho):+.2f} to {max(rho):+.2f}",
+        f"{sum(one > 0 for one in rho)} of {len(rho)}",
+        f"{above} above, {below} below",
     )
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Reads ImageNet-X's annotations from where the user has them; copies nothing."""
 
 import csv
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -76,7 +77,7 @@ class Annotations:
         Folders before the name, and what follows the number in ImageNet's own names
         ("ILSVRC2012_val_00000293_n01440764.JPEG"), do not matter.
         """
-        place = {_key(name): row for row, name in enumerate(self.names)}
+        place = _places(self.names)
         return np.array([place.get(_key(name), -1) for name in names], np.int64)
 
 
@@ -180,10 +181,18 @@ def right(
     return result
 
 
+_VAL = re.compile(r"ILSVRC2012_val_\d{8}", re.IGNORECASE)
+
+
 def _key(name: str) -> str:
-    last = re.split(r"[/\\]", name)[-1]
-    found = re.match(r"ILSVRC2012_val_\d{8}", last, re.IGNORECASE)
+    last = name[max(name.rfind("/"), name.rfind("\\")) + 1 :]
+    found = _VAL.match(last)
     return found[0].upper() if found else last
+
+
+@functools.lru_cache(maxsize=4)
+def _places(names: tuple[str, ...]) -> dict[str, int]:
+    return {_key(name): row for row, name in enumerate(names)}
 
 
 def _folder(folder: Path) -> _Read:

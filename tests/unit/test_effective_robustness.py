@@ -316,15 +316,31 @@ def test_what_is_no_fraction_is_named(value, told):
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("value", [math.nan, 1.5])
+def test_what_is_no_fraction_is_named_outside_the_baseline_too(value):
+    x, y = [0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, value]
+    line = fit(x[:3], y[:3], "linear", draws=0)
+    with pytest.raises(MetricError, match="d on shift is"):
+        against_line(list("abcd"), x, y, [True] * 3 + [False], "linear", axes=AXES)
+    with pytest.raises(MetricError, match="d on shift is"):
+        against_known(list("abcd"), x, y, line, axes=AXES)
+    with pytest.raises(MetricError, match="d on val is"):
+        against_known(list("abcd"), y, x, line, axes=AXES)
+
+
 def test_lengths_must_agree():
     with pytest.raises(MetricError, match="3 x and 2 y"):
         fit([0.1, 0.2, 0.3], [0.1, 0.2], "linear")
-    with pytest.raises(MetricError, match="2 names, 3 x"):
+    with pytest.raises(MetricError, match="2 names for 3 models"):
         against_line(list("ab"), [0.1, 0.2, 0.3], [0.1] * 3, [True] * 3, axes=AXES)
+    with pytest.raises(MetricError, match="3 models, and 2 times whether"):
+        against_line(list("abc"), [0.1, 0.2, 0.3], [0.1] * 3, [True] * 2, axes=AXES)
     with pytest.raises(MetricError, match="at least one photo"):
         fit([0.1, 0.2, 0.3], [0.1, 0.2, 0.3], n_x=0)
     with pytest.raises(MetricError, match="one for each of 3"):
         fit([0.1, 0.2, 0.3], [0.1, 0.2, 0.3], n_x=[5, 5])
+    with pytest.raises(MetricError, match="one for each model, not of shape"):
+        fit([[0.1, 0.2, 0.3]], [[0.1, 0.2, 0.3]])
 
 
 # -- classes
