@@ -70,12 +70,12 @@ def accuracies(
         order = torch.stack(
             [torch.randperm(world.n_train, generator=generator) for _ in range(seeds)]
         ).to(training.device)
-        for rows in order.split(training.batch, dim=1):
+        for rows in torch.split(order, training.batch, dim=1):
             photo, label, colour = (part.gather(1, rows) for part in photos)
             of_object, of_colour = _logits(weights, greys[photo], colour)
             loss = _entropy(of_object, label) + telling * _entropy(of_colour, colour)
             optimiser.zero_grad()
-            loss.sum().backward()
+            torch.autograd.backward([loss.sum()])
             optimiser.step()
 
     greys = torch.from_numpy(digits.test).to(training.device)
@@ -175,7 +175,7 @@ def _right(
     found = []
     with torch.inference_mode():
         for photo, label, colour in zip(
-            *(part.split(_TEST_BATCH, dim=1) for part in photos), strict=True
+            *(torch.split(part, _TEST_BATCH, dim=1) for part in photos), strict=True
         ):
             told = _logits(weights, greys[photo], colour)[0].argmax(-1)
             found.append((told == label).cpu())

@@ -153,8 +153,8 @@ def _mnist(folder: Path, *, download: bool) -> Digits:
 def _halved(images: "NDArray[np.uint8]") -> "NDArray[np.float32]":
     """(N, 28, 28) uint8 to (N, 196) float32: means of 2 x 2 pixels."""
     blocks = images.reshape(len(images), SIDE, 2, SIDE, 2)
-    means = blocks.mean(axis=(2, 4), dtype=np.float32) / np.float32(255)
-    return means.reshape(len(images), SIDE * SIDE)
+    means: NDArray[np.float32] = blocks.mean(axis=(2, 4), dtype=np.float32)
+    return means.reshape(len(images), SIDE * SIDE) / np.float32(255)
 
 
 def _resized(image: "NDArray[np.float64]") -> "NDArray[np.float32]":

@@ -50,7 +50,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from evaluation.errors import ConfigError
-from evaluation.intervals import wilson
+from evaluation.theory._shares import mean_share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -288,8 +288,8 @@ def simulate(
     half = setting.n_test // 2
     found: dict[Prompt, Simulated] = {}
     for place, prompt in enumerate(prompts):
-        error, error_ci = _mean(wrong[:, place, 0], half)
-        missed, missed_ci = _mean(wrong[:, place, 1], half)
+        error, error_ci = mean_share(wrong[:, place, 0], half)
+        missed, missed_ci = mean_share(wrong[:, place, 1], half)
         found[prompt] = Simulated(
             error_disagree=error,
             error_ci=error_ci,
@@ -393,22 +393,3 @@ def _orthonormal(d: int, rng: np.random.Generator) -> "NDArray[np.float64]":
     """(d, 2) with orthonormal columns."""
     columns: NDArray[np.float64] = np.linalg.qr(rng.standard_normal((d, 2)))[0]
     return columns
-
-
-def _mean(wrong: "NDArray[np.int64]", photos: int) -> tuple[float, tuple[float, float]]:
-    """Mean share over runs, and its 95 % interval.
-
-    Photos of one run share its training set, so runs are what is independent. With few
-    wrong photos the spread over runs may be 0: the interval is never narrower than
-    Wilson's of all photos.
-    """
-    low, high = (float(side) for side in wilson(wrong.sum(), photos * len(wrong)))
-    share = wrong / photos
-    mean = float(share.mean())
-    if len(wrong) > 1:
-        from scipy.special import stdtrit
-
-        half = float(share.std(ddof=1) / sqrt(len(wrong)))
-        half *= float(stdtrit(len(wrong) - 1, 0.975))
-        low, high = min(low, mean - half), max(high, mean + half)
-    return mean, (max(low, 0.0), min(high, 1.0))
