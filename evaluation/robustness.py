@@ -6,6 +6,7 @@ gives at its x and how far its y lies above that, in points.
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def evaluate_points(
     Returns: `{"scale", "slope", "intercept", "r2", "n_baseline", "points": […], …}`: a
         point is its row with the columns of `ADDED`; predicted, effective robustness
         and its interval are in points (0 to 100). slope and intercept are on the scale,
-        of fractions.
+        of fractions, also with `percent`.
 
     Raises:
         ConfigError: a column, baseline value, line or scale that is not there.
@@ -161,7 +162,7 @@ def read_points(path: Path) -> Points:
             f"{path} is not UTF-8 text (byte {error.start}): save it as CSV, UTF-8"
         )
         raise InputError(message) from error
-    first = text.split("\n", 1)[0]
+    first = re.sub(r'"[^"]*"', "", text.split("\n", 1)[0])
     separator = max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows: list[list[str]] = []

@@ -181,7 +181,14 @@ def enough(models: int, names: Sequence[str], *, slopes: int = 1) -> None:
 
 
 def bounds(values: "Floats", level: float) -> "tuple[Floats, Floats]":
-    """Percentiles of (D, ...) draws over the first axis, outward to drawn values."""
+    """Percentiles of (D, ...) draws over the first axis, outward to drawn values.
+
+    Raises:
+        MetricError: a level outside (0, 1).
+    """
+    if not 0 < level < 1:
+        message = f"an interval's level lies between 0 and 1, not {level}"
+        raise MetricError(message)
     tail = (1 - level) / 2
     low: Floats = np.quantile(values, tail, axis=0, method="lower")
     high: Floats = np.quantile(values, 1 - tail, axis=0, method="higher")

@@ -147,6 +147,18 @@ def test_effective_robustness_moves_with_y(scale, x, y, delta):
     assert after - before == pytest.approx(delta, abs=1e-12)
 
 
+@settings(max_examples=50, deadline=None)
+@given(inner, st.lists(inner, min_size=2, max_size=8, unique=True))
+def test_models_alike_in_x_are_ordered_by_y_on_every_scale(x, y):
+    orders = []
+    for scale in SCALES:
+        line = fit(*models(10), scale, draws=0)
+        above = effective_robustness(line, np.full(len(y), x), y)
+        np.testing.assert_allclose(np.diff(above), np.diff(y), atol=1e-12)
+        orders.append(np.argsort(above, kind="stable").tolist())
+    assert orders[0] == orders[1] == orders[2] == np.argsort(y).tolist()
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
 def test_order_of_models_does_not_matter(seed):
@@ -208,6 +220,11 @@ def test_draws_without_a_line_are_left_out():
     assert all(math.isfinite(end) for end in found.slope_ci)
     low, high = found.slope_ci
     assert low <= found.slope <= high
+
+
+def test_a_level_that_is_none():
+    with pytest.raises(MetricError, match="level lies between 0 and 1, not 95"):
+        fit(*models(9), level=95)
 
 
 def test_equal_seeds_give_equal_intervals():

@@ -108,6 +108,11 @@ def test_quoted_values_spaces_and_other_columns_stay(write):
     assert "no model beside the baseline" in table(found)
 
 
+def test_commas_in_a_quoted_header_do_not_separate(write):
+    content = text(header=('"a, b, c, d, e"', "kind", "val", "shift"), separator=";")
+    assert ask(write(content))["models"] == list("abcde")
+
+
 def test_counts_move_a_zero_inside(write):
     rows = [*ROWS, ("f", "imagenet", 0.5, 0.0)]
     with pytest.raises(MetricError, match="f on shift is 0.*number of photos"):
