@@ -7,6 +7,7 @@ A candidate's tokens keep the positions they would have alone, so its loss is th
 that a pass over it alone gives.
 """
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -114,9 +115,8 @@ def _begin(
 ) -> "list[tuple[torch.Tensor, torch.Tensor]]":
     """Keys and values of what all share, by layer."""
     import torch
-    from transformers import DynamicCache
 
-    cache = DynamicCache()
+    cache = _cache()
     network(
         input_ids=torch.tensor([ids] * len(values), device=values.device),
         pixel_values=values,
@@ -127,6 +127,11 @@ def _begin(
     return [(layer.keys, layer.values) for layer in cache.layers]
 
 
+def _cache() -> Any:  # noqa: ANN401
+    """An empty cache of keys and values."""
+    return importlib.import_module("transformers").DynamicCache()
+
+
 def _go_on(
     network: Any,  # noqa: ANN401
     begun: "Sequence[tuple[torch.Tensor, torch.Tensor]]",
@@ -135,9 +140,8 @@ def _go_on(
 ) -> list[list[float]]:
     """Losses of some candidates of each photo, after what all share."""
     import torch
-    from transformers import DynamicCache
 
-    cache = DynamicCache()
+    cache = _cache()
     for layer, (keys, values) in enumerate(begun):
         cache.update(keys, values, layer)
     device = begun[0][0].device

@@ -14,6 +14,7 @@ the shared beginning at the first question: one that wants tiles, or whose answe
 not come out as they do one by one, is an error and not a wrong number.
 """
 
+import importlib
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -196,15 +197,15 @@ def load(rest: str, runtime: Runtime = FP32) -> LvlmModel:
         raise ConfigError(message)
     folder = folder_of(rest, model=name, known=KNOWN)
     import torch
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()  # of reading a file from the disk
+    # not by an import statement: its types are there for those only who have it
+    library: Any = importlib.import_module("transformers")
+    library.utils.logging.disable_progress_bar()  # of reading a file from the disk
     device = devices(runtime.device)[0]  # answers are scored on one
     dtype = torch.bfloat16 if runtime.precision == "bf16" else torch.float32
     try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-        network = AutoModelForImageTextToText.from_pretrained(
+        processor = library.AutoProcessor.from_pretrained(folder, local_files_only=True)
+        network = library.AutoModelForImageTextToText.from_pretrained(
             folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True
         )
     except Exception as error:  # the library raises whatever its readers raise

@@ -135,7 +135,7 @@ def test_prompts_from_a_file(tmp_path):
 def test_suites_are_whole():
     assert {"counteranimal", "demo"} <= set(suite_names())
     published = suite("counteranimal")
-    assert len(published.models) == len(set(published.models)) == 28
+    assert len(published.models) == len(set(published.models)) == 45
     assert published.prompts == "paper"
     assert suite("demo").label_space == "demo28"
 
