@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evaluation import imagenet
@@ -21,6 +22,9 @@ from evaluation.examples import COUNTED, ExampleSet, Reader, from_table
 from evaluation.hub import head
 from evaluation.tables import build
 
+_HUB = re.compile(r"hub:([\w.-]+/[\w.-]+)(?:@([^#]+))?(?:#([^,]+(?:,[^,]+)*))?")
+_LABEL_NAMES = ("label", "wnid", "synset", "wordnet_id", "cls")
+_LABELS = frozenset(_LABEL_NAMES)
 _COLUMNS = (
     "label",
     "imagenet_index",
@@ -60,21 +64,31 @@ def open_shards(name: str, shards: Sequence[tuple[Path, str]]) -> ExampleSet:
     return from_table(name, pa.concat_tables(parts), pictures.read, indices=indices)
 
 
-def open_hub(spec: str) -> ExampleSet:
-    """Load `hub:<org>/<name>[@<revision>]` through the datasets library.
+def open_hub(
+    spec: str, *, prefer: Sequence[str] = (), labelled: bool = True
+) -> ExampleSet:
+    """Load `hub:<org>/<name>[@<revision>][#<split>[,<split>]]` by the datasets library.
 
     Splits named common and counter are the groups; otherwise column `group` is.
 
+    Args:
+        spec: the name; without splits, all are loaded.
+        prefer: of these splits the first that there is, where the name has none.
+        labelled: whether every photo must have a label.
+
     Raises:
-        ConfigError: the name is not of that form.
+        ConfigError: the name is not of that form, or has no such split.
         RemoteError: the Hub cannot be reached, or does not have it.
         InputError: a column is missing.
     """
-    form = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:@(.+))?", spec)
+    form = _HUB.fullmatch(spec)
     if not form:
-        message = f"dataset {spec!r}: the form is hub:<org>/<name>[@<revision>]"
+        message = (
+            f"dataset {spec!r}: the form is "
+            "hub:<org>/<name>[@<revision>][#<split>[,<split>]]"
+        )
         raise ConfigError(message)
-    repo, revision = form.groups()
+    repo, revision, named = form.groups()
     what = f"dataset {spec!r}"
     advice = "download it, and name its folder instead"
     path = f"datasets/{repo}/resolve/{revision or 'main'}/README.md"
@@ -82,16 +96,40 @@ def open_hub(spec: str) -> ExampleSet:
 
     import datasets
 
+    wanted = named.split(",") if named else []
     try:
-        splits = datasets.load_dataset(repo, revision=revision)
+        if not wanted and prefer:
+            there = datasets.get_dataset_split_names(repo, revision=revision)
+            wanted = [one for one in prefer if one in there][:1] or there
+        if wanted:
+            splits = {
+                one: datasets.load_dataset(repo, revision=revision, split=one)
+                for one in wanted
+            }
+        else:
+            splits = datasets.load_dataset(repo, revision=revision)
     except Exception as error:  # the library's own kinds, and those below it
         message = f"{what}: {' '.join(str(error).split())[:300]}; {advice}"
+        if str(error).startswith("Unknown split"):
+            raise ConfigError(message) from error
         raise RemoteError(message) from error
-    return from_splits(spec, splits)
+    return from_splits(spec, splits, labelled=labelled)
 
 
-def from_splits(name: str, splits: Mapping[str, Any]) -> ExampleSet:
+def from_splits(
+    name: str, splits: Mapping[str, Any], *, labelled: bool = True
+) -> ExampleSet:
     """An example set from a `datasets.DatasetDict`.
+
+    Pictures are in column `image`, or else in the only one of that type (such as
+    `jpg` of a WebDataset). Labels are in `label`, or else in `wnid`, `synset`,
+    `wordnet_id` or `cls`.
+
+    Args:
+        name: what reports call it.
+        splits: datasets by split; `test` without labels is an error, so leave it out.
+        labelled: whether every photo must have a label; a photo without is of the
+            class `name` otherwise.
 
     Raises:
         InputError: a column is missing.
@@ -102,20 +140,31 @@ def from_splits(name: str, splits: Mapping[str, Any]) -> ExampleSet:
     indices: dict[str, int | None] = {}
     parts = []
     for split, dataset in splits.items():
+        if not labelled and not _LABELS & set(dataset.column_names):
+            dataset = dataset.add_column("label", [name] * len(dataset))
         try:
-            _require(dataset.column_names)
+            images_of, label_of = _columns(dataset.features)
         except ValueError as error:
             message = f"dataset {name!r}, split {split}: {error}"
             raise InputError(message) from error
+        stored = dataset.cast_column(images_of, datasets.Image(decode=False))
+        table = stored.with_format("arrow")[:]
+        renamed = {images_of: "image", label_of: "label"}
+        table = table.rename_columns([renamed.get(c, c) for c in table.column_names])
         labels = {
-            key: list(value.names)
+            renamed.get(key, key): list(value.names)
             for key, value in dataset.features.items()
             if isinstance(value, datasets.ClassLabel)
         }
-        stored = dataset.cast_column("image", datasets.Image(decode=False))
-        table = stored.with_format("arrow")[:]
         group = split if split in COUNTED else None
-        part = _rows(table, labels, group, indices)
+        try:
+            part = _rows(table, labels, group, indices, "" if labelled else name)
+        except ValueError as error:
+            message = (
+                f"dataset {name!r}, split {split}: {error}; name the split that has "
+                "labels, as in hub:<org>/<name>#validation"
+            )
+            raise InputError(message) from error
         images = table.column("image")
         ids = []
         for row, known in enumerate(part.column("photo_id").to_pylist()):
@@ -125,6 +174,31 @@ def from_splits(name: str, splits: Mapping[str, Any]) -> ExampleSet:
         parts.append(_with_ids(part, ids))
     read: Reader = lambda photo_id: _picture(place[photo_id], Path())  # noqa: E731
     return from_table(name, pa.concat_tables(parts), read, indices=indices)
+
+
+def _columns(features: Mapping[str, object]) -> tuple[str, str]:
+    """Names of the columns with pictures and with labels.
+
+    Numbers without names say less than a WordNet id, so that is taken before them.
+    """
+    import datasets
+
+    pictures = [key for key, one in features.items() if isinstance(one, datasets.Image)]
+    image = pictures[0] if len(pictures) == 1 else "image"
+    labels = [one for one in _LABEL_NAMES if one in features]
+    numbers = [
+        one
+        for one in labels
+        if isinstance(kind := features[one], datasets.Value) and "int" in kind.dtype
+    ]
+    label = next((one for one in labels if one not in numbers), "label")
+    if label == "label" and numbers:
+        label = numbers[0]
+    for name in (image, label):
+        if name not in features:
+            message = f"column {name!r} is missing; found {', '.join(features)}"
+            raise ValueError(message)
+    return image, label
 
 
 def class_labels(schema: pa.Schema) -> dict[str, list[str]]:
@@ -157,6 +231,7 @@ def _rows(
     labels: Mapping[str, Sequence[str]],
     group: str | None,
     indices: dict[str, int | None],
+    unlabelled: str = "",
 ) -> pa.Table:
     """Columns as `from_table` wants them, photo_id first; adds to `indices`."""
 
@@ -169,6 +244,8 @@ def _rows(
         return [None if v is None else str(v) for v in values]
 
     kinds = column("label")
+    if unlabelled:
+        kinds = [unlabelled if kind is None else kind for kind in kinds]
     if None in kinds:
         message = f"row {kinds.index(None)} has no label"
         raise ValueError(message)
@@ -186,8 +263,21 @@ def _rows(
         "background": column("background"),
         "group": groups,
         "cluster": column(near),
+        "file": _file_names(table),
     }
     return build(columns, pa.schema([(key, pa.string()) for key in columns]))
+
+
+def _file_names(table: pa.Table) -> list[str | None]:
+    """Names of the files that the pictures once were, where that is stored."""
+    if "image" not in table.column_names:
+        return [None] * len(table)
+    paths = [
+        path.as_py()
+        for chunk in table.column("image").chunks
+        for path in pc.struct_field(chunk, "path")
+    ]
+    return [Path(path).name if path else None for path in paths]
 
 
 def _with_ids(part: pa.Table, ids: Sequence[str]) -> pa.Table:

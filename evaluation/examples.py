@@ -3,10 +3,11 @@
 A release folder of ours (`data/common-*.parquet`, `data/counter-*.parquet`), the layout
 of the published CounterAnimal (`<class>/common-<background>/*.jpg`, the class with or
 without its ImageNet index in front), a class folder (`<class>/*.jpg`), or a dataset of
-the Hub (`hub:<org>/<name>[@<revision>]`).
+the Hub (`hub:<org>/<name>[@<revision>][#<split>]`).
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,15 @@ import pyarrow as pa
 from evaluation import imagenet
 from evaluation.errors import InputError
 from evaluation.label_spaces import ClassInfo
+from evaluation.photo_files import (
+    SUFFIXES,
+    PhotoFile,
+    content_ids,
+    opener,
+    photos_in,
+    plain,
+    subfolders,
+)
 from evaluation.tables import build, frame
 
 Reader = Callable[[str], bytes]
@@ -44,9 +54,7 @@ SCHEMA = pa.schema(
 )
 """Columns of `ExampleSet.table`."""
 
-_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-)
+_GROUP_FOLDER = re.compile(r"(common|counter)[-_ ](.+)", re.IGNORECASE)
 _PUBLISHED_ROOT = "LAION-final"  # the folder the published archive unpacks to
 
 
@@ -187,8 +195,9 @@ def open_examples(spec: str) -> ExampleSet:
     """Open a dataset by what the command line calls it.
 
     Args:
-        spec: a folder, `hub:<org>/<name>[@<revision>]`, or either of them after the
-            name of a reader, as in `imagenet-r:<folder>` (see `evaluation.readers`).
+        spec: a folder, `hub:<org>/<name>[@<revision>][#<split>]`, or either of them
+            after the name of a reader, as in `imagenet-r:<folder>` (see
+            `evaluation.readers`).
 
     Raises:
         InputError: no such folder, or nothing in it that is understood.
@@ -222,6 +231,66 @@ def open_examples(spec: str) -> ExampleSet:
 # --- folders -------------------------------------------------------------------------
 
 
+def from_files(
+    name: str,
+    root: Path,
+    files: Sequence[PhotoFile],
+    *,
+    indices: Mapping[str, int | None | Sequence[int]],
+) -> ExampleSet:
+    """An example set of photos that are files.
+
+    Args:
+        name: what reports call it.
+        root: folder they are all in.
+        files: in the examples' order.
+        indices: as `from_table` takes them.
+
+    Raises:
+        InputError: as `from_table`.
+    """
+    ids = content_ids([file.path for file in files], root)
+    paths: dict[str, Path] = {}
+    for photo, file in zip(ids, files, strict=True):
+        paths.setdefault(photo, file.path)
+    columns: dict[str, Sequence[str | None]] = {
+        "photo_id": ids,
+        "class_name": [file.class_name for file in files],
+        "background": [file.background for file in files],
+        "group": [file.group for file in files],
+        "cluster": [file.cluster for file in files],
+        "file": [plain(file.path.name) for file in files],
+    }
+    table = build(columns, pa.schema([(key, pa.string()) for key in columns]))
+    return from_table(name, table, opener(paths, root), indices=indices)
+
+
+def prepared(
+    examples: ExampleSet, step: str, change: Callable[[bytes], bytes]
+) -> ExampleSet:
+    """The same examples, something being done to each photo's bytes when it is read.
+
+    The photos are others then, and so are their ids: each is the sha256 of the step's
+    name, a space, and the id it had.
+
+    Args:
+        examples: photos as they are stored.
+        step: what is done, and what else decides how.
+        change: does it; safe to call from many threads.
+    """
+    old = examples.table.column("photo_id").to_pylist()
+    new = {one: hashlib.sha256(f"{step} {one}".encode()).hexdigest() for one in old}
+    back = {photo: one for one, photo in new.items()}
+    rows = frame(examples.table).with_columns(
+        pl.col("photo_id", "cluster").replace(new)
+    )
+    return replace(
+        examples,
+        table=rows.to_arrow().cast(SCHEMA),
+        read=lambda photo_id: change(examples.read(back[photo_id])),
+    )
+
+
 def _open_folders(spec: str, folder: Path) -> ExampleSet:
     files = list(_files(folder))
     if not files:
@@ -229,62 +298,21 @@ def _open_folders(spec: str, folder: Path) -> ExampleSet:
             f"dataset {spec!r}: found no photos. Understood are "
             "data/common-*.parquet with data/counter-*.parquet (a release), "
             "<class>/common-<background>/<photo> (CounterAnimal's layout) and "
-            f"<class>/<photo>; photos end in {', '.join(sorted(_SUFFIXES))}"
+            f"<class>/<photo>; photos end in {', '.join(sorted(SUFFIXES))}"
         )
         raise InputError(message)
-    paths: dict[str, Path] = {}
-    columns: dict[str, list[str | None]] = {
-        key: [] for key in ("photo_id", "class_name", "background", "group", "file")
-    }
-    for name, group, background, path in files:
-        photo = _photo_id(path, folder)
-        paths.setdefault(photo, path)
-        row = (photo, name, background, group, path.name)
-        for values, value in zip(columns.values(), row, strict=True):
-            values.append(value)
-    table = build(columns, pa.schema([(key, pa.string()) for key in columns]))
-    indices = {name: imagenet.find(name) for name, *_ in files}
-    return from_table(
-        folder.resolve().name,
-        table,
-        lambda key: paths[key].read_bytes(),
-        indices=indices,
-    )
+    indices = {file.class_name: imagenet.find(file.class_name) for file in files}
+    return from_files(plain(folder.resolve().name), folder, files, indices=indices)
 
 
-def _files(folder: Path) -> Iterator[tuple[str, str | None, str | None, Path]]:
-    """(class, group, background, file), sorted by path."""
-    for kind in _folders(folder):
-        for path in _photos(kind):
-            yield kind.name, None, None, path
-        for inner in _folders(kind):
-            group, dash, background = inner.name.partition("-")
-            if dash and group in COUNTED:
-                for path in _photos(inner):
-                    yield kind.name, group, background, path
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_dir() and not path.name.startswith(".")
-    )
-
-
-def _photos(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
-    )
-
-
-def _photo_id(path: Path, folder: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        # stays an example; reading it fails again and gives the reason
-        place = path.relative_to(folder).as_posix()
-        return hashlib.sha256(f"unreadable {place}".encode()).hexdigest()
+def _files(folder: Path) -> Iterator[PhotoFile]:
+    """Photos of classes and groups, sorted by path."""
+    for kind in subfolders(folder, folder):
+        name = plain(kind.name)
+        for path in photos_in(kind):
+            yield PhotoFile(path, name)
+        for inner in subfolders(kind, folder):
+            if form := _GROUP_FOLDER.fullmatch(plain(inner.name)):
+                group, background = form[1].lower(), form[2].strip()
+                for path in photos_in(inner):
+                    yield PhotoFile(path, name, group, background)

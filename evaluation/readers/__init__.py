@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 
 
 class Reader(Protocol):
-    """Opens one set.
+    """Opens one set."""
 
-    Attributes:
-        name: what the command line calls it.
-        role: what the set is to others.
-        about: a line for people.
-    """
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
 
-    name: str
-    role: "Role"
-    about: str
+    @property
+    def role(self) -> "Role":
+        """What the set is to others."""
+
+    @property
+    def about(self) -> str:
+        """A line for people."""
 
     def open_set(self, place: str) -> "ExampleSet":
         """The set in a folder, or of a dataset of the Hub (`hub:<org>/<name>`).
