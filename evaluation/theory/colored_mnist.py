@@ -158,12 +158,17 @@ class Cell:
 
 
 def worlds(
-    classes: Sequence[int] = CLASSES, *, at_most: int | None = None, n_test: int = 10000
+    classes: Sequence[int] = CLASSES,
+    *,
+    shares: Sequence[tuple[float, float]] = SHARES,
+    at_most: int | None = None,
+    n_test: int = 10000,
 ) -> list[World]:
     """Table 8's worlds.
 
     Args:
         classes: numbers of classes.
+        shares: pairs (p_inv, p_spu).
         at_most: no more training photos than this; None for Table 8's numbers.
         n_test: photos of each test.
 
@@ -171,7 +176,7 @@ def worlds(
         ConfigError: a number that is not in Table 8.
     """
     found = []
-    for k, (p_inv, p_spu) in product(classes, SHARES):
+    for k, (p_inv, p_spu) in product(classes, shares):
         n = TRAINED.get(k, 1)
         n_train = n if at_most is None else min(n, at_most)
         found.append(
