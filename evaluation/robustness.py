@@ -340,11 +340,8 @@ def _accuracies(
     if len(wrong):
         first = int(wrong[0])
         value = values[first]
-        hint = (
-            "; if accuracies are percents, give --percent"
-            if not percent and 0 <= value <= 100
-            else ""
-        )
+        likely = not percent and 0 <= value <= 100
+        hint = "; if accuracies are percents, give --percent" if likely else ""
         message = (
             f"{points.path}, line {points.lines[first]}: {value:g} in column {column} "
             f"is not between 0 and {top}{hint}"
@@ -382,8 +379,8 @@ def _fitted(points: Points, baseline: str) -> "NDArray[np.bool_]":
     found = np.array([row[column] == value for row in points.rows])
     if not found.any():
         there = Counter(row[column] for row in points.rows)
-        shown = ", ".join(f"{name or '(empty)'} ({n})" for name, n in
-                          there.most_common(_SHOWN))  # fmt: skip
+        most = there.most_common(_SHOWN)
+        shown = ", ".join(f"{name or '(empty)'} ({n})" for name, n in most)
         more = f", … ({len(there)} in all)" if len(there) > _SHOWN else ""
         message = f"no row has {value!r} in column {column}; there are {shown}{more}"
         raise ConfigError(message)
@@ -396,7 +393,6 @@ def _labels(points: Points, label: str | None, used: set[str | None]) -> list[st
         return [row[label] for row in points.rows]
     usual = [name for name in points.columns if name.lower() in ("model", "name")]
     free = [name for name in points.columns if name not in used]
-    name = next(iter([*usual, *free]), None)
-    if name is None:
-        return [f"line {number}" for number in points.lines]
-    return [row[name] for row in points.rows]
+    if names := [*usual, *free]:
+        return [row[names[0]] for row in points.rows]
+    return [f"line {number}" for number in points.lines]

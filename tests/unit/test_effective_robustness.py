@@ -148,8 +148,12 @@ def test_effective_robustness_moves_with_y(scale, x, y, delta):
 
 
 @settings(max_examples=50, deadline=None)
-@given(inner, st.lists(inner, min_size=2, max_size=8, unique=True))
-def test_models_alike_in_x_are_ordered_by_y_on_every_scale(x, y):
+@given(
+    inner,
+    st.lists(st.integers(2, 98), min_size=2, max_size=8, unique=True),
+)
+def test_models_alike_in_x_are_ordered_by_y_on_every_scale(x, percents):
+    y = np.array(percents) / 100
     orders = []
     for scale in SCALES:
         line = fit(*models(10), scale, draws=0)
@@ -370,6 +374,9 @@ def test_classes_must_match():
     with pytest.raises(MetricError, match=told):
         matched(everything, some)
     assert matched(some, Axis("val on r's classes", some.classes)) == 200
+    shifted = Axis("other", frozenset(range(1, 1001, 5)))
+    with pytest.raises(MetricError, match="200 classes and other on 200, not the same"):
+        matched(some, shifted)
     with pytest.raises(MetricError, match="classes of a are not known"):
         matched(Axis("a", None), some)
     assert matched(*AXES) is None
