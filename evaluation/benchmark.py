@@ -359,13 +359,20 @@ def _annotations(
 
     if file:
         return annotations(Path(file))
-    if not any(one.examples.role == "id" for one in sets):
+    if not any(_may_be_annotated(one.examples) for one in sets):
         return None
     try:
         return annotations(None)
     except InputError as error:
         notes.append(f"no visual factors: {error}")
         return None
+
+
+def _may_be_annotated(examples: ExampleSet) -> bool:
+    """Whether these are ImageNet's validation photos, by their file names."""
+    files: list[str | None] = examples.table.column("file").to_pylist()
+    first = str(files[0]) if files else ""
+    return examples.role == "id" and first.startswith("ILSVRC2012_val_")
 
 
 def _too_many(

@@ -1,4 +1,4 @@
-"""The commands `evaluate`, `models` and `robustness`: parse, call, print; no logic."""
+"""The commands of measuring: parse, call, print; no logic."""
 
 import json
 from contextlib import nullcontext
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from evaluation.theory.cli import register as register_theory
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -21,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command()(evaluate)
     app.command()(models)
     app.command()(robustness)
+    register_theory(app)
 
 
 def evaluate(
@@ -174,7 +177,7 @@ def evaluate(
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Measure models on datasets: accuracy, drop, calibration, lines, detection."""
+    """Measure models: accuracy, drop, calibration, detection, …"""
     from evaluation.benchmark import PREDICTIONS, REPORT, TABLES, Plan, benchmark
     from evaluation.suites import suite as open_suite
 
@@ -270,6 +273,9 @@ def robustness(
     line: Annotated[
         str | None, typer.Option(help="A bundled line instead of --baseline.")
     ] = None,
+    line_x: Annotated[
+        str, typer.Option(help="What x was measured on, for a bundled line.")
+    ] = "val",
     scale: Annotated[str, typer.Option(help="linear, logit or probit.")] = "logit",
     percent: Annotated[
         bool, typer.Option("--percent", help="Accuracies are percents, not fractions.")
@@ -288,7 +294,7 @@ def robustness(
     ] = 1000,
     as_json: Json = False,
 ) -> None:
-    """Effective robustness: how far models lie above a line of baseline models."""
+    """How far models lie above a line of baseline models."""
     from evaluation.robustness import evaluate_points, table
 
     found = evaluate_points(
@@ -298,6 +304,7 @@ def robustness(
         scale=_one_of("--scale", scale, "linear", "logit", "probit"),
         baseline=baseline,
         line=line,
+        line_x=line_x,
         percent=percent,
         n_x=n_x,
         n_y=n_y,

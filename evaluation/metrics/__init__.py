@@ -91,7 +91,7 @@ def outside(outcomes: Outcomes) -> dict[str, float]:
     Raises:
         MetricError: one of them is undefined for these photos.
     """
-    found = {}
+    found: dict[str, float] = {}
     for point in entry_points(group="counterset.metrics"):
         if point.name not in families():
             numbers = point.load().measure(outcomes)

@@ -18,7 +18,7 @@ Out = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Of all random numbers.")]
 
-HELP = "CounterAnimal's theory as runs: its theorem, and two data sets of its own."
+HELP = "CounterAnimal's theorem and its two experiments, run."
 
 
 def register(app: typer.Typer) -> None:

@@ -382,7 +382,7 @@ def test_the_report_asks_for_nothing_and_says_what_it_shows(world):
     page = Page(text)
     assert all(one.startswith(("#", "data:")) for one in page.asked)
     assert not re.search(r"url\(\s*['\"]?https?:", text)
-    (label,) = page.labels
+    (label,) = [one for one in page.labels if "against the common group" in one]
     assert "colours:16, common 100.00, counter 75.00" in label
     assert "prefers-color-scheme: dark" in text
     assert "width=device-width" in text

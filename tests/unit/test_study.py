@@ -83,8 +83,12 @@ def test_without_an_id_set_the_common_group_gives_it_and_never_the_counter_group
         (one.group, one.temperature == 1, one.n) for one in found.result.calibration
     ]
     common, counter = 60, 120  # half of the common photos were fitted on
-    assert told == [("common", True, common), ("common", False, common),
-                    ("counter", True, counter), ("counter", False, counter)]  # fmt: skip
+    assert told == [
+        ("common", True, common),
+        ("common", False, common),
+        ("counter", True, counter),
+        ("counter", False, counter),
+    ]
     # what the counter group says does not move it
     other = by_group(about, 0.7, 1.0)
     values = logits(about, accuracy=wrong_on_counter)
