@@ -4,7 +4,9 @@ Also `open_clip:<model>/<checkpoint file>`, and `open_clip:local-dir:<folder>` f
 folder with `open_clip_config.json` and weights, as the library itself writes them.
 
 A checkpoint trained with QuickGELU and run without it (or the reverse) loses points
-without a word, so a tag and a model that disagree are an error here.
+without a word, so a tag and a model that disagree are an error here. Of a checkpoint
+file it cannot be known, so the note says how it was run; a folder brings its own
+configuration.
 """
 
 from collections.abc import Mapping
@@ -109,6 +111,7 @@ def load(rest: str, runtime: Runtime = FP32) -> OpenClipModel:
         tokenizer,
         name=name,
         config=_config(architecture),
+        note=_note(rest, architecture, overlay),
         runtime=runtime,
     )
 
@@ -182,8 +185,7 @@ def available() -> list[ModelInfo]:
     found = []
     for architecture, tag in open_clip.list_pretrained():
         settings = open_clip.get_pretrained_cfg(architecture, tag)
-        gelu = bool(open_clip.get_model_config(architecture).get("quick_gelu", False))
-        if gelu != bool(settings.get("quick_gelu", False)):
+        if not _agree(architecture, settings):
             continue
         repo, names = _hub_files(settings)
         found.append(
@@ -233,14 +235,36 @@ def _find(rest: str, name: str) -> tuple[str, Path, Mapping[str, Any]]:
     return architecture, from_hub(repo, names, model=name), settings
 
 
+def _agree(architecture: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a tag was trained with the activation that the model runs with.
+
+    A model that has QuickGELU without the ending -quickgelu has no twin without it: its
+    weights were trained with that very configuration, whatever their list leaves out.
+    """
+    runs = bool(_config(architecture).get("quick_gelu", False))
+    trained = bool(settings.get("quick_gelu", False))
+    return runs == trained or (runs and not architecture.endswith("-quickgelu"))
+
+
+def _note(rest: str, architecture: str, settings: Mapping[str, Any]) -> str:
+    """What is not known of a checkpoint file; nothing for tags and folders."""
+    if settings or rest.startswith(_LOCAL):
+        return ""
+    runs = "with" if _config(architecture).get("quick_gelu", False) else "without"
+    return (
+        f"checkpoint file, run {runs} QuickGELU as {architecture} is; the file does "
+        "not say which it was trained with"
+    )
+
+
 def _check_quick_gelu(
     architecture: str, tag: str, settings: Mapping[str, Any], name: str
 ) -> None:
     import open_clip
 
-    trained = bool(settings.get("quick_gelu", False))
-    if trained == bool(_config(architecture).get("quick_gelu", False)):
+    if _agree(architecture, settings):
         return
+    trained = bool(settings.get("quick_gelu", False))
     other = (
         f"{architecture}-quickgelu"
         if trained
