@@ -1,10 +1,11 @@
 """Pillow's resampling of 8-bit pictures, to the last bit, with wide registers.
 
 The arithmetic is Pillow's own (`src/libImaging/Resample.c`): weights as float64,
-rounded to 22 bits after the point; a pass over rows, rounded to bytes, then a pass over
-columns. Sums of integers do not hang on their order, so the order is chosen for speed:
-32 rows of a picture are turned on their side, and each weight is applied to all of them
-at once. Only what the crop keeps is computed.
+rounded to 22 bits after the point; a pass across and one down, each rounded to bytes;
+which of them comes first hangs on the version of Pillow. Sums of integers do not hang
+on their order, so the order is chosen for speed: 32 rows of a picture are turned on
+their side, and each weight is applied to all of them at once. Only what the crop keeps
+is computed.
 
 Compiled by numba where that is installed; without it these are plain functions that
 give the same and are too slow to be of use. Importing numba takes half a second, so
@@ -163,25 +164,38 @@ def _down(
     kernel: "NDArray[np.int32]",
     place: "NDArray[np.int64]",
     top: int,
-) -> "NDArray[np.uint8]":
-    """All columns, resampled down; `pixels` starts at row `top` of the source."""
+    left: int,
+    right: int,
+) -> "NDArray[np.uint32]":
+    """Columns `left` to `right`, resampled down; row 0 is row `top` of the source."""
     size = len(place)
-    lanes = 4 * pixels.shape[1]
+    lanes = 4 * (right - left)
     rows = pixels.view(np.uint8)
-    found = np.empty((size, pixels.shape[1], 3), np.uint8)
+    found = np.empty((size, right - left), np.uint32)
+    found_bytes = found.view(np.uint8)
     sums = np.empty(lanes, np.int32)
-    done = np.empty(lanes, np.uint8)
     for y in range(size):
         sums[:] = np.int32(1 << (_BITS - 1))
         start = place[y, 0] - top
         for one in range(place[y, 1]):
-            _add(sums, rows[start + one], kernel[y, one], lanes)
-        _to_bytes(sums, done, lanes)
+            row = rows[start + one, 4 * left : 4 * right]
+            _add(sums, row, kernel[y, one], lanes)
+        _to_bytes(sums, found_bytes[y], lanes)
+    return found
+
+
+@_compiled
+def _three_bytes(pixels: "NDArray[np.uint32]") -> "NDArray[np.uint8]":
+    height, width = pixels.shape
+    rows = pixels.view(np.uint8)
+    found = np.empty((height, width, 3), np.uint8)
+    for y in range(height):
+        source = rows[y]
         line = found[y]
-        for x in range(pixels.shape[1]):
-            line[x, 0] = done[4 * x]
-            line[x, 1] = done[4 * x + 1]
-            line[x, 2] = done[4 * x + 2]
+        for x in range(width):
+            line[x, 0] = source[4 * x]
+            line[x, 1] = source[4 * x + 1]
+            line[x, 2] = source[4 * x + 2]
     return found
 
 
@@ -194,6 +208,7 @@ def square(
     top: int,
     size: int,
     cubic: bool,
+    down_first: bool,
 ) -> "NDArray[np.uint8]":
     """Resize to `width` × `height`, and cut a square out.
 
@@ -205,12 +220,19 @@ def square(
         top: of the square, 0 to `height` - `size`.
         size: of the square.
         cubic: bicubic, else bilinear; both antialiased.
+        down_first: resample columns before rows; the bytes between differ.
 
     Returns: (size, size, 3) uint8.
     """
-    kernel, place = weights(pixels.shape[1], width, left, left + size, cubic)
-    kernel_down, place_down = weights(pixels.shape[0], height, top, top + size, cubic)
+    across, place = weights(pixels.shape[1], width, left, left + size, cubic)
+    down, place_down = weights(pixels.shape[0], height, top, top + size, cubic)
+    if down_first:
+        first = place[0, 0]
+        last = place[size - 1, 0] + place[size - 1, 1]
+        between = _down(pixels, down, place_down, 0, first, last)
+        place[:, 0] -= first
+        return _three_bytes(_across(between, across, place, 0, size))
     first = place_down[0, 0]
     last = place_down[size - 1, 0] + place_down[size - 1, 1]
-    between = _across(pixels, kernel, place, first, last)
-    return _down(between, kernel_down, place_down, first)
+    between = _across(pixels, across, place, first, last)
+    return _three_bytes(_down(between, down, place_down, first, 0, size))

@@ -107,25 +107,72 @@ def fastest() -> Fit:
     if not _resample.COMPILED:
         return fit
     try:
-        agree = all(_agree(*case) for case in _CASES)
+        order = _order()
     except Exception as error:  # a compiler may fail in many ways
         log.warning("numba cannot be used, pictures are resized by Pillow: %s", error)
         return fit
-    if not agree:
+    if order is None:
         log.warning("compiled resizing differs from this Pillow's, which is used")
-    return fit_compiled if agree else fit
+        return fit
+    return fit_compiled
 
 
 def fit_compiled(image: Image.Image, spec: PixelSpec) -> "NDArray[np.uint8]":
     """As `images.fit`, by `evaluation._resample`."""
+    order = _order()
+    if order is None:
+        return fit(image, spec)
+    return _fit_in_order(image, spec, order)
+
+
+Order = Callable[[tuple[int, int], tuple[int, int]], bool]
+"""From a picture's width and height and those wanted: whether columns come first."""
+
+
+def rows_first(_have: tuple[int, int], _want: tuple[int, int]) -> bool:
+    """Pillow before 13, but for the tallest pictures of 12.3: rows, then columns."""
+    return False
+
+
+def lower_first(have: tuple[int, int], want: tuple[int, int]) -> bool:
+    """Pillow 13: columns first where the height shrinks much more than the width.
+
+    Example:
+        >>> lower_first((100, 200), (50, 100)), lower_first((100, 201), (50, 100))
+        (False, True)
+    """
+    shorter = have[1] - want[1]
+    return shorter > 0 and shorter > 2 * (have[0] - want[0])
+
+
+@cache
+def _order() -> Order | None:
+    """The order of this Pillow's passes; None where it has neither."""
+    for order in (lower_first, rows_first):
+        if all(_agree(*case, order) for case in _CASES):
+            return order
+    return None
+
+
+def _fit_in_order(
+    image: Image.Image, spec: PixelSpec, order: Order
+) -> "NDArray[np.uint8]":
     from evaluation import _resample
 
     width, height, left, top = plan(image.size, spec)
-    if image.size == (width, height) or left < 0 or top < 0:
+    # very long ones: some versions of Pillow have rules of their own for them
+    long = max(image.size) > 50 * min(image.size)
+    if image.size == (width, height) or left < 0 or top < 0 or long:
         return fit(image, spec)
-    cubic = spec.interpolation == "bicubic"
     return _resample.square(
-        _four_bytes(image), width, height, left, top, spec.size, cubic
+        _four_bytes(image),
+        width,
+        height,
+        left,
+        top,
+        spec.size,
+        spec.interpolation == "bicubic",
+        order(image.size, (width, height)),
     )
 
 
@@ -147,12 +194,17 @@ _CASES = (
     (45, 67, PixelSpec(size=24, resize_to=27, interpolation="bilinear")),
     (19, 23, PixelSpec(size=31, resize="squash", resize_to=31)),
     (200, 33, PixelSpec(size=32, resize_to=33)),
+    # on both sides of where the order of the passes changes
+    (30, 60, PixelSpec(size=20, resize_to=20)),
+    (30, 61, PixelSpec(size=20, resize_to=20)),
+    (30, 40, PixelSpec(size=20, resize="squash", resize_to=20)),
+    (30, 41, PixelSpec(size=20, resize="squash", resize_to=20)),
 )
-"""Pictures that `fastest` compares: smaller, larger, askew, one side as it is."""
+"""Pictures that are compared: smaller, larger, askew, one side as it is, tall."""
 
 
-def _agree(width: int, height: int, spec: PixelSpec) -> bool:
+def _agree(width: int, height: int, spec: PixelSpec, order: Order) -> bool:
     noise = np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)
     noise[::3] = np.where(noise[::3] > 127, 255, 0)  # overshoots
     image = Image.fromarray(noise)
-    return bool(np.array_equal(fit(image, spec), fit_compiled(image, spec)))
+    return bool(np.array_equal(fit(image, spec), _fit_in_order(image, spec, order)))
