@@ -177,7 +177,7 @@ def evaluate(
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Measure models: accuracy, drop, calibration, detection, …"""
+    """Measure models: accuracy, drop, calibration, detection."""
     from evaluation.benchmark import PREDICTIONS, REPORT, TABLES, Plan, benchmark
     from evaluation.suites import suite as open_suite
 
