@@ -148,6 +148,8 @@ def from_splits(
             message = f"dataset {name!r}, split {split}: {error}"
             raise InputError(message) from error
         stored = dataset.cast_column(images_of, datasets.Image(decode=False))
+        others = {"image", "label"} - {images_of, label_of}
+        stored = stored.remove_columns(sorted(others & set(stored.column_names)))
         table = stored.with_format("arrow")[:]
         renamed = {images_of: "image", label_of: "label"}
         table = table.rename_columns([renamed.get(c, c) for c in table.column_names])

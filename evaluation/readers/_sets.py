@@ -266,9 +266,8 @@ def _index(name: str, allowed: set[int]) -> int | None:
     if found is not None:
         return found
     for table in _by_name():
-        here = table.get(text, set()) & allowed
-        if len(here) == 1:
-            return next(iter(here))
+        if here := table.get(text, set()) & allowed:
+            return next(iter(here)) if len(here) == 1 else None
     return None
 
 

@@ -134,7 +134,11 @@ def _of_kit(path: Path) -> _Pairs:
     """The kit numbers classes from 1 in an order of its own, which meta.mat has."""
     from scipy.io import loadmat
 
-    meta = loadmat(path.with_name(_META), squeeze_me=True)["synsets"]
+    beside = path.with_name(_META)
+    if not beside.is_file():
+        message = f"the development kit's {_META}, which explains it, is not beside it"
+        raise FileNotFoundError(message)
+    meta = loadmat(beside, squeeze_me=True)["synsets"]
     ids = zip(meta["ILSVRC2012_ID"].tolist(), meta["WNID"].tolist(), strict=True)
     ours = by_wordnet()
     known = {int(number): ours[str(one)] for number, one in ids if str(one) in ours}
