@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from evaluation import photo_files
 from evaluation.errors import ConfigError, InputError, RemoteError
-from evaluation.examples import SCHEMA, from_table, open_examples
+from evaluation.examples import SCHEMA, from_table, open_examples, prepared
 
 
 def picture(seed) -> bytes:
@@ -101,6 +103,128 @@ def test_what_is_not_understood_is_an_error(tmp_path, make):
         open_examples(str(tmp_path / "missing"))
 
 
+@pytest.mark.parametrize("root", ["", "LAION-final/"])
+def test_spellings_of_the_published_folders(tmp_path, root):
+    for seed, place in enumerate(
+        (
+            "9 ostrich/common-grass/a.JPG",
+            "9 ostrich/counter-water/b.Jpeg",
+            "290 jaguar/common-green/c.PNG",
+            "290 jaguar/counter-green/d.jpg",
+            "ice bear/Common-snow/e.jpg",
+            "ice bear/counter_dry_grass/f.jpg",
+            "ice bear/common/g.jpg",
+            "ice bear/commonly-seen/h.jpg",
+        )
+    ):
+        put(tmp_path, root + place, picture(seed))
+    rows = open_examples(str(tmp_path)).table.to_pylist()
+    assert [(r["label"], r["group"], r["background"], r["file"]) for r in rows] == [
+        (290, "common", "green", "c.PNG"),
+        (290, "counter", "green", "d.jpg"),
+        (9, "common", "grass", "a.JPG"),
+        (9, "counter", "water", "b.Jpeg"),
+        (296, "common", "snow", "e.jpg"),
+        (296, "counter", "dry_grass", "f.jpg"),
+    ]
+
+
+def test_links_are_followed_inside_the_folder_only(tmp_path):
+    put(tmp_path, "outside/a.jpg", picture(0))
+    put(tmp_path, "set/ostrich/a.jpg", picture(1))
+    (tmp_path / "set/ostrich/b.jpg").symlink_to(tmp_path / "outside/a.jpg")
+    (tmp_path / "set/ostrich/c.jpg").symlink_to("a.jpg")
+    found = open_examples(str(tmp_path / "set"))
+    rows = {row["file"]: row["photo_id"] for row in found.table.to_pylist()}
+    assert rows["a.jpg"] == rows["c.jpg"] == sha(picture(1))
+    assert rows["b.jpg"] != sha(picture(0))
+    with pytest.raises(OSError, match="link out of the dataset's folder"):
+        found.read(rows["b.jpg"])
+    (tmp_path / "set/emu").symlink_to(tmp_path / "outside")
+    with pytest.raises(InputError, match="emu is a link out of"):
+        open_examples(str(tmp_path / "set"))
+    (tmp_path / "all").symlink_to(tmp_path / "set/ostrich/..")
+    (tmp_path / "set/emu").unlink()
+    assert open_examples(str(tmp_path / "all")).table.equals(found.table)
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
+    put(tmp_path, "ostrich/a.jpg", picture(0))
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("ostrich"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match="ostrich cannot be read: Permission denied"):
+        open_examples(str(tmp_path))
+
+
+def test_names_that_are_no_text(tmp_path):
+    folder = os.fsencode(tmp_path) + b"/ostrich\xff"
+    os.mkdir(folder)  # noqa: PTH102
+    with open(folder + b"/a\xfe.jpg", "wb") as file:  # noqa: PTH123
+        file.write(picture(0))
+    row = open_examples(str(tmp_path)).table.to_pylist()[0]
+    assert (row["class_name"], row["file"]) == (r"ostrich\xff", r"a\xfe.jpg")
+    assert row["photo_id"] == sha(picture(0))
+
+
+def test_what_files_were_called_is_remembered_until_they_change(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(photo_files, "REMEMBERED_FROM", 3)
+    root = tmp_path / "set"
+    for seed in range(4):
+        put(root, f"ostrich/{seed}.jpg", picture(seed))
+    paths = photo_files.photos_in(root / "ostrich")
+    wanted = [sha(picture(seed)) for seed in range(4)]
+    read = []
+    digest = hashlib.file_digest
+
+    def counted(file, kind):
+        read.append(file.name)
+        return digest(file, kind)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    assert photo_files.content_ids(paths, root) == wanted
+    assert photo_files.content_ids(paths, root) == wanted
+    assert len(read) == 8  # so new that they may still change within a clock's tick
+    monkeypatch.setattr(photo_files, "_SETTLED", -(10**18))
+    assert photo_files.content_ids(paths, root) == wanted
+    assert photo_files.content_ids(paths, root) == wanted
+    assert len(read) == 12
+
+    times = paths[1].stat()
+    paths[1].write_bytes(picture(9)[: times.st_size].ljust(times.st_size, b"x"))
+    os.utime(paths[1], ns=(times.st_atime_ns, times.st_mtime_ns))
+    wanted[1] = sha(paths[1].read_bytes())
+    assert photo_files.content_ids(paths, root) == wanted
+    assert len(read) == 13
+
+    memory = next((tmp_path / "cache").rglob("*.parquet"))
+    memory.write_bytes(b"damaged")
+    assert photo_files.content_ids(paths, root) == wanted
+    assert len(read) == 17
+    monkeypatch.setenv("XDG_CACHE_HOME", str(paths[0]))
+    assert photo_files.content_ids(paths, root) == wanted
+
+
+def test_a_photo_prepared_before_it_is_read_is_another(tmp_path):
+    for seed in range(3):
+        put(tmp_path, f"ostrich/{seed}.png", picture(seed))
+    plain = open_examples(str(tmp_path))
+    turned = prepared(plain, "turned", lambda data: data[::-1])
+    both = zip(plain.table.to_pylist(), turned.table.to_pylist(), strict=True)
+    for before, after in both:
+        old, new = before.pop("photo_id"), after.pop("photo_id")
+        assert new == sha(f"turned {old}".encode())
+        assert (before.pop("cluster"), after.pop("cluster")) == (old, new)
+        assert before == after
+        assert turned.read(new) == plain.read(old)[::-1]
+
+
 def release(folder, *, ids=True, index=True, group_label=False):
     """A release written by the datasets library: 2 classes, 2 groups, 12 photos."""
     import datasets
@@ -187,7 +311,14 @@ def test_a_dataset_of_the_datasets_library_equals_the_release(tmp_path):
 
 
 def test_hub_names_and_no_network():
-    for wrong in ("hub:", "hub:name", "hub:a/b/c", "hub:a/b@"):
+    for wrong in (
+        "hub:",
+        "hub:name",
+        "hub:a/b/c",
+        "hub:a/b@",
+        "hub:a/b#",
+        "hub:a/b#x,",
+    ):
         with pytest.raises(ConfigError, match="hub:<org>/<name>"):
             open_examples(wrong)
     with pytest.raises(RemoteError, match="dataset 'hub:org/name@v1'"):
