@@ -14,32 +14,22 @@ worked out of what is stored, as is every subset of the candidates:
         photo_id, name, status, error, nll (nats, summed), tokens
 """
 
-import hashlib
-import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
-from evaluation.errors import ConfigError, DecodeError, InputError
-from evaluation.extract import Models, Progress
+from evaluation._answer_parts import PairwiseModel, Pass, Store
+from evaluation.errors import ConfigError
+from evaluation.extract import Features, Models, Progress
 from evaluation.features import ModelRecord, describe
-from evaluation.images import decode, fit
-from evaluation.models import AnsweringModel, PixelSpec
+from evaluation.label_spaces import LabelSpace
 from evaluation.questions import DEFAULT_QUESTION, QUESTIONS, Question, question
-from evaluation.tables import frame, read, write
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
-
-log = logging.getLogger(__name__)
 
 __all__ = [
     "DEFAULT_QUESTION",
@@ -49,36 +39,11 @@ __all__ = [
     "Question",
     "Reduction",
     "answer_losses",
+    "features_over",
     "question",
 ]
 
 Reduction = Literal["mean", "sum"]
-
-_ANSWERS_A_PART = 4096
-_SECONDS_A_PART = 20.0
-_COLUMNS = {
-    "photo_id": pl.String,
-    "name": pl.String,
-    "status": pl.String,
-    "error": pl.String,
-    "nll": pl.Float32,
-    "tokens": pl.Int32,
-}
-
-
-@runtime_checkable
-class PairwiseModel(AnsweringModel, Protocol):
-    """A model whose questions may differ from answer to answer."""
-
-    def pair_losses(
-        self, pixels: "torch.Tensor", pairs: Sequence[Sequence[tuple[str, str]]]
-    ) -> "list[NDArray[np.float32]]":
-        """As `AnsweringModel.losses`, of N lists of (question, answer)."""
-        ...
-
-    def lengths(self, pairs: Sequence[tuple[str, str]]) -> "NDArray[np.int32]":
-        """Tokens of each answer."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +59,7 @@ class Losses:
         values: by photo, float32 in the candidates' order, nats; NaN where it failed.
         errors: why a photo has no losses; None where it has them.
         computed: answers that were scored now.
+        photos: photos that were run through the model now.
     """
 
     record: ModelRecord
@@ -104,6 +70,7 @@ class Losses:
     values: "tuple[NDArray[np.float32], ...]"
     errors: tuple[str | None, ...]
     computed: int
+    photos: int
 
     def logits(
         self, columns: Sequence[Sequence[int]], width: int
@@ -168,20 +135,25 @@ def answer_losses(
         )
         raise ConfigError(message)
     wanted = _wanted(photo_ids, candidates)
-    store = _Store(known, record, what)
+    store = _store(known, record, what)
     missing = store.missing(wanted)
     unreadable: dict[str, str] = {}
-    computed = 0
+    computed = photos = 0
     if missing:
         model = known.load(model_name)
         if describe(model).key != record.key:  # its weights are others by now
             record = describe(model)
-            store = _Store(known, record, what)
+            store = _store(known, record, what)
             missing = store.missing(wanted)
-        assert isinstance(model, PairwiseModel)
-        run = _Pass(model, store, what, size=batch_size, jobs=jobs)
+        if not isinstance(model, PairwiseModel):
+            message = (
+                f"model {model_name!r} lacks `pair_losses` and `lengths`, which its "
+                "backend must provide (evaluation.losses.PairwiseModel)"
+            )
+            raise ConfigError(message)
+        run = Pass(model, store, what, size=batch_size, jobs=jobs)
         unreadable = run.over(missing, read_photo, progress)
-        computed = run.computed
+        computed, photos = run.computed, run.photos
     values, errors = store.collect(wanted, photo_ids, candidates, unreadable)
     return Losses(
         record=record,
@@ -192,6 +164,73 @@ def answer_losses(
         values=tuple(_reduced(values, candidates, reduction)),
         errors=errors,
         computed=computed,
+        photos=photos,
+    )
+
+
+def features_over(
+    model_name: str,
+    photo_ids: Sequence[str],
+    read_photo: Callable[[str], bytes],
+    space: LabelSpace,
+    own: "NDArray[np.int64]",
+    *,
+    known: Models,
+    asked: str = DEFAULT_QUESTION,
+    reduction: Reduction = "mean",
+    batch_size: int = 8,
+    jobs: int = 2,
+    progress: Progress | None = None,
+) -> Features:
+    """What a vision-language model says of photos, as logits of a label space.
+
+    Args:
+        model_name: full name of a vision-language model.
+        photo_ids: photos wanted.
+        read_photo: bytes of a photo by its id, called from several threads.
+        space: C classes; where it offers other classes for each label, only these are
+            scored.
+        own: (N,) column of each photo's class; negative where it has none.
+        known: loaded models, and the store of what they said.
+        asked: name of a question.
+        reduction: "mean" or "sum" over an answer's tokens.
+        batch_size: photos the model sees at once.
+        jobs: threads that decode.
+        progress: told how far the pass is.
+
+    Returns: `values` are (N, C): minus the loss of a column's likeliest word, -inf
+        where a class is not offered, 0 where the photo failed.
+
+    Raises:
+        ConfigError: as `answer_losses`.
+        RemoteError: weights are not at hand and cannot be fetched.
+    """
+    everything = tuple(range(len(space.columns)))
+    offered = [space.choices.get(place, everything) for place in own.tolist()]
+    pairs = {
+        column: [(word, column) for word, _ in space.columns[column].words]
+        for column in everything
+    }
+    wanted = [[pair for column in some for pair in pairs[column]] for some in offered]
+    found = answer_losses(
+        model_name,
+        photo_ids,
+        read_photo,
+        [[word for word, _ in some] for some in wanted],
+        known=known,
+        asked=asked,
+        reduction=reduction,
+        batch_size=batch_size,
+        jobs=jobs,
+        progress=progress,
+    )
+    columns = [[column for _, column in some] for some in wanted]
+    return Features(
+        record=found.record,
+        photo_ids=found.photo_ids,
+        values=found.logits(columns, len(everything)),
+        errors=found.errors,
+        computed=found.photos,
     )
 
 
@@ -209,6 +248,10 @@ def _wanted(
     )
 
 
+def _store(known: Models, record: ModelRecord, what: Question) -> Store:
+    return Store(known.store.folder / "losses" / record.key / what.key)
+
+
 def _reduced(
     rows: pl.DataFrame, candidates: Sequence[Sequence[str]], reduction: Reduction
 ) -> "Iterator[NDArray[np.float32]]":
@@ -218,191 +261,3 @@ def _reduced(
     ends = np.cumsum([len(some) for some in candidates])
     for end, some in zip(ends.tolist(), candidates, strict=True):
         yield nll[end - len(some) : end]
-
-
-class _Store:
-    """Losses of one model and question."""
-
-    def __init__(self, known: Models, record: ModelRecord, what: Question) -> None:
-        self.folder: Path = known.store.folder / "losses" / record.key / what.key
-
-    def missing(self, wanted: pl.DataFrame) -> list[tuple[str, list[str]]]:
-        """Photos and the names that have to be scored, in the order wanted."""
-        have = self._read()
-        failed = have.filter(pl.col("status") != "ok")
-        left = (
-            wanted.unique(maintain_order=True)
-            .join(have, on=["photo_id", "name"], how="anti", maintain_order="left")
-            .join(failed, on="photo_id", how="anti", maintain_order="left")
-        )
-        photos = left.group_by("photo_id", maintain_order=True).agg("name")
-        return list(photos.iter_rows())
-
-    def append(self, rows: pl.DataFrame) -> None:
-        """Add a part; durable when this returns."""
-        text = "\n".join(f"{one}\t{name}" for one, name in rows[:, :2].iter_rows())
-        part = hashlib.sha256(text.encode()).hexdigest()[:16]
-        write(self.folder / f"{part}.parquet", rows.to_arrow())
-
-    def collect(
-        self,
-        wanted: pl.DataFrame,
-        photo_ids: Sequence[str],
-        candidates: Sequence[Sequence[str]],
-        unreadable: dict[str, str],
-    ) -> tuple[pl.DataFrame, tuple[str | None, ...]]:
-        """A row per row of `wanted`, NaN where there is none, and errors by photo."""
-        have = self._read()
-        bad = have.filter(pl.col("status") != "ok")
-        failed = dict(bad.select("photo_id", "error").iter_rows()) | unreadable
-        good = have.filter(pl.col("status") == "ok").unique(["photo_id", "name"])
-        rows = wanted.join(
-            good, on=["photo_id", "name"], how="left", maintain_order="left"
-        ).with_columns(pl.col("nll").fill_null(np.nan), pl.col("tokens").fill_null(1))
-        blank = rows.filter(pl.col("nll").is_nan())["photo_id"].unique()
-        missing = dict.fromkeys(blank, "the model has not seen it") | failed
-        errors = tuple(
-            missing.get(photo) if some else failed.get(photo)
-            for photo, some in zip(photo_ids, candidates, strict=True)
-        )
-        return rows, errors
-
-    def _read(self) -> pl.DataFrame:
-        """All parts; a damaged one is set aside, since its rows can be made again."""
-        found = [pl.DataFrame(schema=_COLUMNS)]
-        for path in sorted(self.folder.glob("*.parquet")):
-            try:
-                found.append(frame(read(path)).cast(pl.Schema(_COLUMNS)))
-            except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
-                log.warning("losses %s are damaged and made again: %s", path, error)
-                path.unlink(missing_ok=True)
-        return pl.concat(found)
-
-
-@dataclass(slots=True)
-class _Pass:
-    """One model over the photos that lack something."""
-
-    model: PairwiseModel
-    store: _Store
-    what: Question
-    size: int
-    jobs: int
-    computed: int = 0
-    _rows: list[tuple[str, str, str, str | None, float | None, int | None]] = field(
-        default_factory=list
-    )
-    _written: float = field(default_factory=time.monotonic)
-
-    def over(
-        self,
-        missing: Sequence[tuple[str, list[str]]],
-        read_photo: Callable[[str], bytes],
-        progress: Progress | None,
-    ) -> dict[str, str]:
-        """Score everything; returns reasons that are not kept, by photo."""
-        unreadable: dict[str, str] = {}
-        done = 0
-        try:
-            for block, pictures in self._decoded(missing, read_photo):
-                for (photo, _), picture in zip(block, pictures, strict=True):
-                    if picture.error is not None and picture.lasting:
-                        self._fail(photo, picture.error)
-                    elif picture.error is not None:
-                        unreadable[photo] = picture.error
-                good = [
-                    (photo, names, picture.square)
-                    for (photo, names), picture in zip(block, pictures, strict=True)
-                    if picture.square is not None
-                ]
-                if good:
-                    self._score(good)
-                self._flush(whole=False)
-                done += len(block)
-                if progress:
-                    progress(done, len(missing))
-        finally:
-            self._flush(whole=True)  # what is finished is kept
-        return unreadable
-
-    def _decoded(
-        self,
-        missing: Sequence[tuple[str, list[str]]],
-        read_photo: Callable[[str], bytes],
-    ) -> "Iterator[tuple[Sequence[tuple[str, list[str]]], list[_Picture]]]":
-        """Blocks with their pictures, the next being decoded meanwhile."""
-        blocks = [
-            missing[start : start + self.size]
-            for start in range(0, len(missing), self.size)
-        ]
-        spec = self.model.spec
-        with ThreadPoolExecutor(max(1, self.jobs)) as pool:
-
-            def start(
-                block: Sequence[tuple[str, list[str]]],
-            ) -> "list[Future[_Picture]]":
-                return [
-                    pool.submit(_picture, one, spec, read_photo) for one, _ in block
-                ]
-
-            waiting = start(blocks[0])
-            try:
-                for block, coming in zip(blocks, [*blocks[1:], []], strict=True):
-                    current, waiting = waiting, start(coming)
-                    yield block, [future.result() for future in current]
-            finally:
-                for future in waiting:
-                    future.cancel()
-
-    def _score(
-        self, good: "Sequence[tuple[str, list[str], NDArray[np.uint8]]]"
-    ) -> None:
-        import torch
-
-        squares = np.stack([square for _, _, square in good])
-        pixels = torch.from_numpy(squares.transpose(0, 3, 1, 2).copy())
-        pairs = [[self.what.pair(name) for name in names] for _, names, _ in good]
-        found = self.model.pair_losses(pixels, pairs)
-        for (photo, names, _), some, sums in zip(good, pairs, found, strict=True):
-            self.computed += len(names)
-            if not np.isfinite(sums).all():
-                self._fail(photo, "the model gave a value that is not finite")
-                continue
-            counts = self.model.lengths(some)
-            for name, nll, tokens in zip(
-                names, sums.tolist(), counts.tolist(), strict=True
-            ):
-                self._rows.append((photo, name, "ok", None, nll, tokens))
-
-    def _fail(self, photo: str, reason: str) -> None:
-        self._rows.append((photo, "", "failed", reason, None, None))
-
-    def _flush(self, *, whole: bool) -> None:
-        late = time.monotonic() - self._written > _SECONDS_A_PART
-        if self._rows and (whole or late or len(self._rows) >= _ANSWERS_A_PART):
-            self.store.append(pl.DataFrame(self._rows, schema=_COLUMNS, orient="row"))
-            self._rows.clear()
-            self._written = time.monotonic()
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """A photo's square, or why there is none."""
-
-    square: "NDArray[np.uint8] | None"
-    error: str | None = None
-    lasting: bool = True  # the error is the bytes' fault, and will come again
-
-
-def _picture(
-    photo_id: str, spec: PixelSpec, read_photo: Callable[[str], bytes]
-) -> _Picture:
-    try:
-        data = read_photo(photo_id)
-    except (OSError, InputError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        return _Picture(None, f"cannot be read: {reason}", lasting=False)
-    try:
-        return _Picture(fit(decode(data), spec))
-    except DecodeError as error:
-        return _Picture(None, str(error))

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation import losses
+from evaluation import _answer_parts
 from evaluation.errors import ConfigError
 from evaluation.extract import Models
 from evaluation.features import FeatureStore
-from evaluation.losses import QUESTIONS, answer_losses
+from evaluation.label_spaces import Column, LabelSpace
+from evaluation.losses import QUESTIONS, answer_losses, features_over
 from tests.standins import llava
 
 NAMES = ("ostrich", "polar bear", "dung beetle", "gorilla")
@@ -89,7 +90,7 @@ def test_only_what_is_missing_is_scored(name, photos, known):
 
 
 def test_a_pass_that_was_stopped_goes_on(name, photos, known, monkeypatch):
-    monkeypatch.setattr(losses, "_ANSWERS_A_PART", 1)
+    monkeypatch.setattr(_answer_parts, "_ANSWERS_A_PART", 1)
 
     def stop(done: int, total: int) -> None:
         if done >= 2:
@@ -169,6 +170,35 @@ def test_scores_over_a_label_space(name, photos, known):
     best = max(second[1], second[2])
     assert scores[1].tolist() == [second[0], best, second[3], -np.inf, -np.inf]
     assert scores[2].tolist() == [0] * 5
+
+
+def test_features_over_a_label_space(name, photos, known):
+    words = (("ostrich",), ("polar bear", "gorilla"), ("dung beetle",))
+    columns = tuple(
+        Column(place, some[0], (place,), tuple((word, place) for word in some))
+        for place, some in enumerate(words)
+    )
+    wanted = ["photo0", "damaged", "photo1"]
+    own = np.array([2, 0, 0])
+
+    def over(**more):
+        space = LabelSpace("mine", "imagenet", columns, **more)
+        return features_over(name, wanted, photos.__getitem__, space, own, known=known)
+
+    everything = over()
+    assert everything.computed == 2
+    assert everything.values.shape == (3, 3)
+    assert [error is None for error in everything.errors] == [True, False, True]
+    losses = ask(name, photos, known).values[0]
+    expected = [-losses[0], max(-losses[1], -losses[3]), -losses[2]]
+    assert everything.values[0].tolist() == expected
+    some = over(choices={2: (0, 2), 0: (0, 1)})
+    assert some.computed == 0
+    assert np.isneginf(some.values[0]).tolist() == [False, True, False]
+    assert np.isneginf(some.values[2]).tolist() == [False, False, True]
+    there = np.isfinite(some.values)
+    np.testing.assert_array_equal(some.values[there], everything.values[there])
+    assert there[1].all()
 
 
 def test_names_twice_photos_without_names_and_braces(name, photos, known):
