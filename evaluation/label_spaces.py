@@ -123,15 +123,19 @@ class LabelSpace:
         Raises:
             ConfigError: a class is not in this label space; names it.
         """
-        place = {key: column for column, key in enumerate(self.keys)}
+        if self.keyed_by == "dataset":
+            return tuple(range(len(classes)))
+        place = {
+            index: number
+            for number, column in enumerate(self.columns)
+            for index in column.indices
+        }
         found = []
-        for position, item in enumerate(classes):
-            key = position
-            if self.keyed_by == "imagenet":
-                key = item.indices[0] if item.indices else -1
-            if key not in place:
+        for item in classes:
+            inside = [place[index] for index in item.indices if index in place]
+            if not inside:
                 raise ConfigError(_outside(item, self))
-            found.append(place[key])
+            found.append(inside[0])
         return tuple(found)
 
 
@@ -159,7 +163,7 @@ def label_space(
         (3, 9)
     """
     if name == "imagenet":
-        whole = [(index,) for index in range(imagenet.CLASSES)]
+        whole = [("", (index,)) for index in range(imagenet.CLASSES)]
         return _merged(_of_imagenet(name, whole, class_names), classes)
     if name == "dataset":
         return _of_dataset(name, classes, class_names)
@@ -207,25 +211,27 @@ def subset_indices(name: str) -> tuple[int, ...]:
         message = f"no subset {name!r}; {nearest(name, known)}"
         raise ConfigError(message)
     members = _members(_rows(known[name]), known[name])
-    return tuple(sorted(index for group in members for index in group))
+    return tuple(sorted(index for _, group in members for index in group))
 
 
 # --- how they are made ---------------------------------------------------------------
 
 
-def _of_imagenet(
-    name: str, groups: Sequence[tuple[int, ...]], class_names: str
-) -> LabelSpace:
+_Group = tuple[str, tuple[int, ...]]
+"""ImageNet classes that are one class, ascending, and its name if it has its own."""
+
+
+def _of_imagenet(name: str, groups: Sequence[_Group], class_names: str) -> LabelSpace:
     """A column per group of ImageNet classes, by the lowest index of each."""
     names = imagenet.names(class_names)
     columns = tuple(
         Column(
             key=group[0],
-            name=" / ".join(names[index] for index in group),
+            name=own if own and len(group) > 1 else names[group[0]],
             indices=group,
             words=tuple((names[index], index) for index in group),
         )
-        for group in sorted(groups)
+        for own, group in sorted(groups, key=lambda one: one[1])
     )
     return LabelSpace(name, "imagenet", columns, class_names)
 
@@ -263,7 +269,7 @@ def _of_dataset(
         message = f"classes {both} have the same ImageNet index {twice}"
         raise ConfigError(message)
     if groups and all(len(group) == 1 for group in groups):
-        return _of_imagenet(name, groups, class_names)
+        return _of_imagenet(name, [("", group) for group in groups], class_names)
     columns = tuple(
         Column(position, item.name, item.indices, ((item.name, None),))
         for position, item in enumerate(classes)
@@ -287,7 +293,7 @@ def _confusing(
             )
             raise ConfigError(message)
     every = sorted({one for others in chosen.values() for one in others})
-    space = _of_imagenet(name, [(one,) for one in every], class_names)
+    space = _of_imagenet(name, [("", (one,)) for one in every], class_names)
     place = {key: column for column, key in enumerate(space.keys)}
     choices = {
         place[index]: tuple(sorted(place[one] for one in others))
@@ -325,9 +331,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _members(
-    rows: Sequence[Mapping[str, str]], path: Path
-) -> Sequence[tuple[int, ...]]:
+def _members(rows: Sequence[Mapping[str, str]], path: Path) -> Sequence[_Group]:
     """Groups of ImageNet indices: rows of one `class` are one group."""
     groups: dict[str, list[int]] = {}
     for row in rows:
@@ -340,7 +344,7 @@ def _members(
             "different and 0 to 999"
         )
         raise ConfigError(message)
-    return [tuple(sorted(group)) for group in groups.values()]
+    return [(name, tuple(sorted(group))) for name, group in groups.items()]
 
 
 def _index(row: Mapping[str, str], column: str, path: Path) -> int:

@@ -42,6 +42,18 @@ def test_classes_of_several_imagenet_classes_are_one_column_of_the_largest():
     assert [row["correct"] for row in predictions(few).to_pylist()] == [True, True]
 
 
+def test_a_class_finds_the_column_that_it_is_one_of_several_in(tmp_path):
+    """ImageNet's own classes, chosen among the groups of another set."""
+    file = tmp_path / "groups.csv"
+    file.write_text("imagenet_index,class\n151,dog\n152,dog\n8,hen\n")
+    classes = [ClassInfo("second dog", 152), ClassInfo("hen", 8)]
+    space = label_space(str(file), classes)
+    assert [column.name for column in space.columns] == [names()[8], "dog"]
+    assert space.places(classes) == (1, 0)
+    with pytest.raises(ConfigError, match="'cock' .ImageNet class 7. is not in"):
+        space.places([ClassInfo("cock", 7)])
+
+
 def test_texts_of_a_merged_class_are_its_members_names_among_all():
     space = label_space("imagenet", [ClassInfo("dog", 151, (152,))])
     (merged,) = [column for column in space.columns if len(column.indices) > 1]
