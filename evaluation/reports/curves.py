@@ -70,14 +70,16 @@ def scaling(curves: Sequence[ScalingCurve], *, label: str, about: str) -> str:
     )
     named = families[: len(svg.SERIES)]
     whole = next((curve for curve in curves if not curve.family), None)
-    seen = {point for curve in named for point in curve.points}
-    rest = [
-        point
-        for curve in (*families[len(named) :], *([whole] if whole else []))
-        for point in curve.points
-        if point not in seen
-    ]
-    all_points = [*seen, *rest]
+    seen = dict.fromkeys(point for curve in named for point in curve.points)
+    rest = list(
+        dict.fromkeys(
+            point
+            for curve in (*families[len(named) :], *([whole] if whole else []))
+            for point in curve.points
+            if point not in seen and measured(point)
+        )
+    )
+    all_points = [point for point in (*seen, *rest) if measured(point)]
     hollow = any(_inferred(point) for point in all_points)
     entries = len(named) + (whole is not None) + bool(rest) + hollow
     height = 3.9 + svg.LEGEND_LINE * entries
@@ -125,6 +127,11 @@ def _log_axis(axes: "Axes", found: Sequence[ScalingPoint]) -> None:
     axes.set_xticks(ticks or [low], [amount(tick) for tick in ticks or [low]])
 
 
+def measured(point: ScalingPoint) -> bool:
+    """Whether a model has a place on the figure."""
+    return math.isfinite(point.value) and 0 < point.seen < math.inf
+
+
 def _inferred(point: ScalingPoint) -> bool:
     return point.source.startswith("inferred")
 
@@ -132,7 +139,7 @@ def _inferred(point: ScalingPoint) -> bool:
 def _fit(
     axes: "Axes", curve: ScalingCurve, colour: str, name: str | None, style: object
 ) -> None:
-    where = [point.seen for point in curve.points]
+    where = [point.seen for point in curve.points if measured(point)]
     if not (math.isfinite(curve.slope) and math.isfinite(curve.intercept) and where):
         return
     low, high = math.log10(min(where)), math.log10(max(where))
@@ -148,7 +155,7 @@ def _scaled(
     axes: "Axes", found: Sequence[ScalingPoint], colour: str, marker: str, name: str
 ) -> None:
     for hollow in (False, True):
-        some = [one for one in found if _inferred(one) is hollow]
+        some = [one for one in found if measured(one) and _inferred(one) is hollow]
         axes.plot(
             [one.seen for one in some], [100 * one.value for one in some],
             marker=marker, markersize=6, linestyle="none", color=colour,

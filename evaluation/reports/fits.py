@@ -1,11 +1,12 @@
 """Tables of fitted lines and of models in pairs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from evaluation.metrics.comparison import Comparison, PairedTest
 from evaluation.metrics.effective_robustness import SCALES
 from evaluation.reports.formats import DASH, amount, bounds, number, points, share
+from evaluation.reports.models import Who
 from evaluation.reports.sheets import Column, Entry, Sheet, p_entry
 from evaluation.results import FactorLine, Lines, Scaling
 
@@ -76,13 +77,18 @@ def _drawn(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else bounds(interval, 3)
 
 
-def robustness(one: Lines, name: str) -> Sheet:
+def robustness(one: Lines, name: str, register: Mapping[str, Who]) -> Sheet:
     """Models above and below one line; models it was fitted to last."""
-    columns = (Column("model"), *(Column(title, numeric=True) for title in (
-        "x", "y", "predicted", "effective robustness"
-    )), Column("in the line"))  # fmt: skip
+    titles = ("x", "y", "predicted", "effective robustness")
+    columns = (
+        Column("#", numeric=True),
+        Column("model"),
+        *(Column(title, numeric=True) for title in titles),
+        Column("in the line"),
+    )
     rows = tuple(
         (
+            Entry(_number(register.get(point.model))),
             Entry(point.model),
             Entry(share(point.x)),
             Entry(share(point.y)),
@@ -113,6 +119,10 @@ def robustness(one: Lines, name: str) -> Sheet:
         "intervals are from the line's bootstrap alone.",
     )
     return Sheet(f"robustness {name}", caption, columns, rows, notes)
+
+
+def _number(who: Who | None) -> str:
+    return DASH if who is None else str(who.number)
 
 
 def _falling(value: float) -> float:

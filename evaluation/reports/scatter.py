@@ -196,7 +196,7 @@ def _diagonal(axes: "Axes", low: float, high: float, said: str) -> None:
 
 def _range(ends: Sequence[float], scale: str) -> tuple[float, float]:
     to = forward(scale)
-    places = [to(end) for end in ends if math.isfinite(end)]
+    places = [to(end) for end in ends if math.isfinite(end)] or [to(50.0)]
     room = max(4.0 if scale == "linear" else 0.15, 0.06 * (max(places) - min(places)))
     low, high = min(places) - room, max(places) + room
     return (max(0.0, low), min(100.0, high)) if scale == "linear" else (low, high)

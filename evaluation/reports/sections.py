@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from evaluation.metrics.effective_robustness import SCALES
 from evaluation.reports import figures, fits, sheets
-from evaluation.reports.curves import reliability, scaling
+from evaluation.reports.curves import measured, reliability, scaling
 from evaluation.reports.formats import bounds, points
 from evaluation.reports.models import Who, datasets, ranked, register, shown
 from evaluation.reports.sheets import EXPLAINED, Sheet, cut
@@ -118,7 +118,7 @@ def _accuracy(results: Results, who: dict[str, Who]) -> list[Section]:
             found.append(_grouped(title, some, results, who))
     if len(plain) > 1:
         some = [row for row in results.rows if row.dataset in plain]
-        block = Block("", tables=[sheets.overview(some, plain)])
+        block = Block("", tables=[sheets.overview(some, plain, who)])
         block.folded = [
             sheets.main([row for row in some if row.dataset == name], who)
             for name in plain
@@ -224,7 +224,7 @@ def _robustness(results: Results, who: dict[str, Who]) -> list[Block]:
         drawing = figures.robustness(drawn, results.rows, who)
         said = f"{name}; {drawn.weighting} accuracies, {fitted.line.scale} axes"
         block.figures.append(_drawn(drawing, said))
-        sheet = fits.robustness(drawn, name)
+        sheet = fits.robustness(drawn, name, who)
         (block.tables if len(names) == 1 else block.folded).append(sheet)
     block.caption = (
         "A model's height above the line is its effective robustness, measured in "
@@ -242,7 +242,7 @@ def _scaling(results: Results) -> list[Block]:
     blocks: dict[str, Block] = {}
     for one in results.scaling:
         seen = [point for curve in one.curves for point in curve.points]
-        if not seen:
+        if not any(measured(point) for point in seen):
             continue
         name = fits.place(one)
         block = blocks.setdefault(one.dataset, Block(one.dataset))

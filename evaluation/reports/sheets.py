@@ -1,6 +1,6 @@
 """Tables as data: built once, written as HTML, Markdown and LaTeX."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evaluation.reports.formats import DASH, bounds, number, p_value, points, share
@@ -80,7 +80,7 @@ class Sheet:
         )
 
 
-def main(rows: Sequence[Result], register: dict[str, Who]) -> Sheet:
+def main(rows: Sequence[Result], register: Mapping[str, Who]) -> Sheet:
     """Every model on one dataset, best first."""
     grouped = any(row.drop is not None for row in rows)
     name = rows[0].dataset
@@ -144,7 +144,9 @@ def _plain(row: Result) -> tuple[Entry, ...]:
     )
 
 
-def overview(rows: Sequence[Result], names: Sequence[str]) -> Sheet:
+def overview(
+    rows: Sequence[Result], names: Sequence[str], register: Mapping[str, Who]
+) -> Sheet:
     """Models by datasets: balanced accuracy."""
     models = list(dict.fromkeys((row.model, row.prompts) for row in rows))
     places = {(row.model, row.prompts, row.dataset): row for row in reversed(rows)}
@@ -158,12 +160,14 @@ def overview(rows: Sequence[Result], names: Sequence[str]) -> Sheet:
         found = [places.get((model, prompts, name)) for name in names]
         lines.append(
             (
+                Entry(str(register[model].number)),
                 Entry(model),
                 Entry(prompts or DASH),
                 *(Entry(points(row.accuracy if row else None)) for row in found),
             )
         )
     columns = (
+        Column("#", numeric=True),
         Column("model"),
         Column("prompts", folded=True),
         *(Column(name, numeric=True) for name in names),

@@ -146,8 +146,10 @@ def _tag(text: str, used: set[str], own: str) -> str:
     for stand_in, colour in _COLOURS.items():
         text = text.replace(stand_in, colour)
     text = re.sub(r"(\d\.\d\d)\d+", r"\1", text)
-    text = re.sub(r"(font: [\d.]+px) [^;\"]*", r"\1 system-ui, sans-serif", text)
-    text = text.replace("xlink:href", "href")
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
+    text = re.sub(r" ?font-family: [^;\"]*;?", "", text)
+    text = text.replace("xlink:href", "href").replace("\n", "")
+    text = re.sub(r'\stransform="rotate\(-?0 [^"]*"', "", text)
     identity = re.search(r'\sid="([^"]*)"', text)
     if identity and identity[1] not in used:
         text = text.replace(identity[0], "")

@@ -35,7 +35,7 @@ def tables(results: Results) -> list[Sheet]:
     for name in dict.fromkeys(one.dataset for one in shifts):
         some = [one for one in shifts if one.dataset == name]
         found.append(fits.lines(some, name))
-        found += [fits.robustness(one, name) for one in some]
+        found += [fits.robustness(one, name, who) for one in some]
     found += [fits.scaling(one) for one in results.scaling if one.curves]
     for name in datasets(results.rows):
         rows = [row for row in results.rows if row.dataset == name]
