@@ -147,7 +147,6 @@ class Bench:
     def _clip(self, approach: Approach, choice: Choice) -> "Embed":
         """Fine-tune with the CLIP loss; gives what tells a photo's class."""
         import torch
-        from torch.nn.functional import cross_entropy, normalize
 
         network = copy.deepcopy(self._network)
         embed = self._embed(network)
@@ -158,10 +157,8 @@ class Bench:
             which, back = torch.unique(said[rows], return_inverse=True)
             # each caption is encoded once, however often the batch has it
             text = network.encode_text(tokens[which], normalize=True)[back]
-            image = normalize(embed(self._inputs["train"][rows]), dim=-1)
-            logits = network.logit_scale.exp() * image @ text.T
-            own = torch.arange(len(rows), device=self._device)
-            loss = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
+            image = embed(self._inputs["train"][rows])
+            loss = clip_loss(image, text, network.logit_scale.exp())
             torch.autograd.backward([loss])
             with torch.no_grad():
                 network.logit_scale.clamp_(0, _LARGEST_SCALE)
@@ -275,6 +272,26 @@ class Bench:
 
         trunk = _trunk(self._network)
         return forward(trunk, pixels, mean=self._mean, std=self._std).clone()
+
+
+def clip_loss(
+    image: "torch.Tensor", text: "torch.Tensor", scale: "torch.Tensor"
+) -> "torch.Tensor":
+    """The CLIP loss: each photo's caption among the batch's, and the reverse.
+
+    Captions that say the same are told apart all the same, as in CLIP's own training.
+
+    Args:
+        image: (B, D), of any length.
+        text: (B, D) of unit length, row i belongs to row i of `image`.
+        scale: factor on cosines.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy, normalize
+
+    logits = scale * normalize(image, dim=-1) @ text.T
+    own = torch.arange(len(logits), device=logits.device)
+    return (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
 
 
 def _head(network: Any, name: str) -> "tuple[Embed, list[torch.Tensor]]":  # noqa: ANN401

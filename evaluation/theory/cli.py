@@ -232,6 +232,24 @@ def objects(
     steps: Annotated[
         int | None, typer.Option(help="Of one training. Default 60, with --full 2,000.")
     ] = None,
+    photos: Annotated[
+        int | None,
+        typer.Option(
+            min=3, help="To train on, and of each test. Default 270, with --full 9,000."
+        ),
+    ] = None,
+    lr: Annotated[
+        list[float] | None,
+        typer.Option(help="Learning rates tried; repeatable. Default .001 to .00001."),
+    ] = None,
+    weight_decay: Annotated[
+        list[float] | None,
+        typer.Option(help="Weight decays tried; repeatable. Default .1 and .00001."),
+    ] = None,
+    warmup: Annotated[
+        list[int] | None,
+        typer.Option(help="Steps of warm-up tried; repeatable. Default 0 and 20."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")] = "auto",
     seed: Seed = 0,
     out: Out = None,
@@ -250,7 +268,16 @@ def objects(
         message = "--class names classes of a folder: give --cutouts"
         raise ConfigError(message)
     design = FULL if full else Design()
-    changed: dict[str, Any] = {"tune": tune, "steps": steps, "device": device}
+    changed: dict[str, Any] = {
+        "tune": tune,
+        "steps": steps,
+        "rates": lr and tuple(lr),
+        "decays": weight_decay and tuple(weight_decay),
+        "warmups": warmup and tuple(warmup),
+        "device": device,
+    }
+    if photos is not None:
+        changed |= {"n_train": photos, "n_choose": photos // 3, "n_test": photos}
     design = replace(design, **{k: v for k, v in changed.items() if v is not None})
     things = read(cutouts, classes=classes or ()) if cutouts else drawn()
     with _progress("trainings", quiet=quiet) as told:
@@ -326,7 +353,7 @@ def _mnist_line(row: "Line") -> str:
         if row[f"{name}_mean"] is None:
             return "-"
         paper = row[f"paper_{name}_mean"]
-        beside = "" if paper is None else f" (paper {paper:.1f})"
+        beside = "" if paper is None else f" (paper's MNIST {paper:.1f})"
         return f"{row[f'{name}_mean']:.1f} ± {row[f'{name}_std']:.1f}{beside}"
 
     return (

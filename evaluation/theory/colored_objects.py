@@ -110,6 +110,9 @@ class Design:
         if not (self.rates and self.decays and self.warmups):
             message = "there is no learning rate, weight decay or warm-up to try"
             raise ConfigError(message)
+        if min(self.rates) <= 0 or min((*self.decays, *self.warmups)) < 0:
+            message = "learning rates are above 0, weight decays and warm-ups 0 or more"
+            raise ConfigError(message)
         if self.tune not in get_args(Tune):
             message = f"tune is one of {', '.join(get_args(Tune))}, not {self.tune!r}"
             raise ConfigError(message)

@@ -245,7 +245,8 @@ def mnist_figure(lines: Sequence[Line]) -> str:
                 values = [line[f"{prefix}{test}_mean"] for line in own]
                 if None in values:
                     continue
-                label = f"{method}, {test[:-2].title()}{', paper' if prefix else ''}"
+                whose = ", paper (MNIST)" if prefix else ""
+                label = f"{method}, {test[:-2].title()}{whose}"
                 panel.plot(
                     across, values, style, color=_COLOURS[place], label=label, ms=4
                 )

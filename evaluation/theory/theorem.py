@@ -37,8 +37,9 @@ Printed. The theorem has 1 - Phi(k1) and 1 - Phi(k2) with s = s_inv, mu = mu_spu
     D^2 = (1+s^2)^2 s^2 + (2 mu p - 1)^2 s_spu^2.
 
 That is a moment [[1+s^2, 2 mu p - 1], [2 mu p - 1, 1+s_spu^2]]: the definition's only
-where mu_inv = mu_spu = 1, with prompts (y, 0) and no noise. What the theorem says of
-quality (the error where a != y grows with mu_spu and p) holds in both.
+where mu_inv = mu_spu = 1, with prompts (y, 0) and no noise. What it says holds for the
+definition too: with prompts (y, 0) and p > 1/2 the error where a != y grows with mu_spu
+and with p. With prompts E[z | y] it may fall again as p nears 1.
 """
 
 from collections.abc import Callable, Sequence
