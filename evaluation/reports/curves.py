@@ -53,7 +53,7 @@ def roc(curves: Sequence[Roc], *, about: str, behind: Sequence[Roc] = ()) -> str
         axes.set_yticks(ticks, [f"{100 * tick:g}" for tick in ticks])
         axes.set_xlabel("unknown photos accepted, %")
         axes.set_ylabel("ID photos accepted, %")
-        svg.legend(axes)
+        svg.legend(axes, left=0.5)
 
     return svg.draw(3.8, height, paint, about=about)
 

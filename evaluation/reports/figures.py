@@ -362,7 +362,7 @@ def curves(
     first = [one for name in named for one in single if one.model == name]
     lines = [
         Roc(
-            name=f"{short(one.model, 32)}, {one.detection.score} "
+            name=f"{short(one.model, 27)}, {one.detection.score} "
             f"{share(one.detection.auroc)}",
             places=one.detection.curve,
             colour=svg.SERIES[named.index(one.model) % len(svg.SERIES)],
