@@ -72,6 +72,7 @@ class LvlmModel:
     _std: "torch.Tensor" = field(repr=False)
     _image: tuple[int, ...] = field(default=(), repr=False)
     _checked: bool = field(default=False, repr=False)
+    _tokens: dict[tuple[str, str], Asked] = field(default_factory=dict, repr=False)
 
     def images(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """No features.
@@ -134,6 +135,13 @@ class LvlmModel:
         )
 
     def _asked(self, question: str, answer: str) -> Asked:
+        """Tokens of a conversation; the same few are asked of every photo."""
+        found = self._tokens.get((question, answer))
+        if found is None:
+            found = self._tokens[question, answer] = self._tokenise(question, answer)
+        return found
+
+    def _tokenise(self, question: str, answer: str) -> Asked:
         before = self.conversation(question)
         space = "" if before[-1:].isspace() else " "
         ids, whole = self._ids(before), self._ids(f"{before}{space}{answer}")

@@ -14,6 +14,7 @@ from torchvision.transforms import functional
 from evaluation import models
 from evaluation.errors import ConfigError, RemoteError
 from evaluation.images import fit
+from evaluation.models import Runtime
 from evaluation.models import torchvision as backend
 
 TAG = library.SqueezeNet1_1_Weights.IMAGENET1K_V1
@@ -83,6 +84,16 @@ def test_logits_are_the_library_s_own(state):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert model.kind == "classifier"
     assert "IMAGENET1K_V1" in model.note
+
+
+def test_half_precision_is_near_and_said(state):
+    full = models.load(f"torchvision:squeezenet1_1/{state}")
+    half = models.load(full.name, Runtime(precision="bf16"))
+    assert (full.dtype, half.dtype) == ("float32", "bfloat16")
+    assert full.weights == half.weights
+    pixels = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8)
+    ours, theirs = half.images(pixels).numpy(), full.images(pixels).numpy()
+    np.testing.assert_allclose(ours, theirs, atol=0.05 * np.abs(theirs).max())
 
 
 def test_weights_in_torch_s_cache_are_found(state, home):
