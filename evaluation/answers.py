@@ -36,6 +36,7 @@ class Asked:
     Attributes:
         prompts: prompt set's name or file; classifiers do not use it.
         label_space: label space's name or file; "" for what the dataset's authors use.
+        label_space_name: what results call it, where that is not its file; "" is.
         class_names: list of ImageNet names that prompts are made of.
         ensemble: what is averaged over templates: "embeddings", as is usual, or
             "probabilities".
@@ -45,6 +46,7 @@ class Asked:
 
     prompts: str = "paper"
     label_space: str = ""
+    label_space_name: str = ""
     class_names: str = DEFAULT_NAMES
     ensemble: Ensemble = "embeddings"
     question: str = DEFAULT_QUESTION

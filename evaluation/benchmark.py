@@ -117,20 +117,21 @@ def benchmark(plan: Plan, out: Path, *, progress: "Progress | None" = None) -> R
         RemoteError: weights or a dataset are not at hand and cannot be fetched.
         TooManyFailedRows: everything is written, but too many photos failed.
     """
-    from evaluation.study import Setting, results
+    from evaluation.study import Setting, check, results
 
-    sets = _open(plan)
     names = list(dict.fromkeys(plan.models))
-    run = _Run(plan, out, sets, progress)
-    for start in range(0, len(names), plan.together):
-        run.measure(names[start : start + plan.together])
     setting = Setting(
         baseline=plan.baseline,
         compare_to=plan.compare_to,
-        selected_on=_selected_on(names, sets),
         draws=plan.draws,
         seed=plan.seed,
     )
+    check(names, setting)
+    sets = _open(plan)
+    run = _Run(plan, out, sets, progress)
+    for start in range(0, len(names), plan.together):
+        run.measure(names[start : start + plan.together])
+    setting = replace(setting, selected_on=_selected_on(names, sets))
     order = {one.examples.name: place for place, one in enumerate(sets)}
     found = sorted(run.found, key=lambda one: order[one.dataset])
     made = results(found, setting)
@@ -316,6 +317,7 @@ class _Run:
         return Asked(
             prompts=self.plan.prompts,
             label_space=self._space(one),
+            label_space_name=one.label_space,
             class_names=self.plan.class_names,
             ensemble=self.plan.ensemble,
             question=self.plan.question,

@@ -7,6 +7,7 @@ another question of the same photos costs no image work.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -158,6 +159,8 @@ def answer(
         examples.classes,
         class_names=asked.class_names,
     )
+    if asked.label_space_name:
+        space = replace(space, name=asked.label_space_name)
     own = right_columns(examples, space)
     prompts = prompt_set(asked.prompts)
     names = list(dict.fromkeys(model_names))

@@ -5,7 +5,7 @@ here, at the end, from what stayed: who was right about which photo, and the sco
 What cannot be worked out is a note, with the reason.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -92,7 +92,7 @@ def results(found: Sequence[Measured], setting: Setting) -> Results:
     Raises:
         ConfigError: a baseline or a model to compare with that was not measured.
     """
-    _check(found, setting)
+    check(dict.fromkeys(one.model for one in found), setting)
     notes: list[str] = []
     rows = tuple(
         replace(one.result, selected_on=_selected(one, setting))
@@ -111,14 +111,18 @@ def results(found: Sequence[Measured], setting: Setting) -> Results:
     )  # fmt: skip
 
 
-def _check(found: Sequence[Measured], setting: Setting) -> None:
-    known = {one.model for one in found}
+def check(models: Collection[str], setting: Setting) -> None:
+    """Whether a setting's models are among those measured; costs nothing.
+
+    Raises:
+        ConfigError: one is not; names the nearest.
+    """
     names = [one for one in setting.baseline if one not in KINDS]
     for name in [*names, *([setting.compare_to] if setting.compare_to else [])]:
-        if name not in known:
+        if name not in models:
             message = (
                 f"model {name!r} is to be compared with and is not among those "
-                f"measured; {nearest(name, [*known, *KINDS])}"
+                f"measured; {nearest(name, [*models, *KINDS])}"
             )
             raise ConfigError(message)
 
