@@ -5,9 +5,9 @@ classes may be several of ImageNet's ("Chair" is barber chair, folding chair and
 chair); any of them is right. Which they are is in `subsets/objectnet.csv`; the
 `mappings` folder of a copy is compared with it.
 
-Each photo has a red border two pixels wide, there to mark it as a test photo. Its
-authors have it cut off before a model sees the photo, so `read` does: the picture is
-decoded, two pixels are cut from each side, and what is left is a PNG. The photo's id
+Each photo has a thin red border, there to mark it as a test photo. Its authors' loader
+cuts two pixels from each side before a model sees the photo, and so does `read`: the
+picture is decoded, cut, and given as a PNG, which loses nothing more. The photo's id
 says so: it is not the file's sha256, but that of "objectnet without border <sha256>".
 """
 
@@ -28,7 +28,7 @@ from evaluation.readers import Reader
 from evaluation.readers._sets import PublishedSet, relabelled
 
 BORDER = 2
-"""Pixels of the red border on each side."""
+"""Pixels that are cut from each side."""
 
 _STEP = "objectnet without border"
 _MAPPINGS = ("folder_to_objectnet_label.json", "objectnet_to_imagenet_1k.json")

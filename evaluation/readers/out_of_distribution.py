@@ -98,7 +98,7 @@ def _ood(
     )
 
 
-_MOS = "github.com/deeplearning-wisc/large_scale_ood has it: a folder of photos"
+_MOS = "github.com/deeplearning-wisc/large_scale_ood says where: images/<photo>"
 _O = PublishedSet(
     name="imagenet-o",
     role="ood",
@@ -140,14 +140,16 @@ _OTHERS = (
     _ood(
         "ninco",
         "NINCO, photos each checked to show no ImageNet class",
-        "github.com/j-cb/NINCO has it: a folder per class",
-        roots=("NINCO/NINCO_OOD_classes", "NINCO_OOD_classes"),
+        "NINCO_all.tar.gz of github.com/j-cb/NINCO, unpacked: a folder per class",
+        5_879,
+        ("NINCO/NINCO_OOD_classes", "NINCO_OOD_classes"),
     ),
     _ood(
         "openimage-o",
         "OpenImage-O, photos of Open Images checked to show no ImageNet class",
         "github.com/haoqiwang/vim has its list of photos of Open Images",
-        roots=("openimage_o", "openimage-o"),
+        0,
+        ("openimage_o", "openimage-o"),
     ),
     _ood(
         "ood",
