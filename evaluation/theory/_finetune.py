@@ -178,7 +178,7 @@ class Bench:
         )
         with torch.no_grad():
             width = tower(self._inputs["train"][:2]).shape[-1]
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
             perceptron = torch.nn.Sequential(
                 torch.nn.Linear(width, _HIDDEN),

@@ -273,8 +273,8 @@ def objects_figure(lines: Sequence[Line]) -> str:
         label = kind.replace("_", " ")
         panel.bar(places, values, 0.34, yerr=bars, color=colour, label=label, capsize=3)
     panel.set_xticks(range(len(lines)), [line["approach"] for line in lines])
-    panel.set(ylabel="accuracy, points", ylim=(0, 102))
-    panel.legend(frameon=False, fontsize=8)
+    panel.set(ylabel="accuracy, points", ylim=(0, 115))  # the legend is above the bars
+    panel.legend(frameon=False, fontsize=8, ncols=2, loc="upper center")
     return _svg(figure)
 
 
