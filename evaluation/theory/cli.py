@@ -110,7 +110,7 @@ def theorem(
             notes=_THEOREM_NOTES,
             figure=outputs.theorem_figure(lines),
         )
-    _answer(shown, files, out, as_json=as_json, line=_theorem_line)
+    _answer(shown, files, out, as_json=as_json, line=outputs.theorem_text)
 
 
 def mnist(
@@ -195,7 +195,7 @@ def mnist(
         )
     if not as_json:
         typer.echo(notes[0])
-    _answer(lines, files, out, as_json=as_json, line=_mnist_line)
+    _answer(lines, files, out, as_json=as_json, line=outputs.mnist_text)
 
 
 def objects(
@@ -307,7 +307,7 @@ def objects(
     if not as_json:
         typer.echo(about)
     more = {"about": about, "paper": outputs.paper_objects_lines()}
-    _answer(lines, files, out, as_json=as_json, line=_objects_line, more=more)
+    _answer(lines, files, out, as_json=as_json, line=outputs.objects_text, more=more)
 
 
 _THEOREM_NOTES = (
@@ -326,53 +326,6 @@ _OBJECTS_NOTES = (
     "A demonstration on composed photos unless it was run with a published model and "
     "real cut-outs.",
 )
-
-
-def _theorem_line(row: "Line") -> str:
-    def share(kind: str) -> str:
-        printed = row[f"{kind}_printed"]
-        text = f"printed {'-' if printed is None else f'{printed:.1f}'}, "
-        text += f"exact {row[f'{kind}_exact']:.1f}"
-        if row[f"{kind}_simulated"] is not None:
-            text += (
-                f", simulated {row[f'{kind}_simulated']:.1f} "
-                f"[{row[f'{kind}_low']:.1f}, {row[f'{kind}_high']:.1f}]"
-            )
-        return text
-
-    prompt = "(y, 0)" if row["prompt"] == "invariant" else "E[z|y]"
-    return (
-        f"mu_spu {row['mu_spu']:g}, p {row['p']:g}, prompt {prompt}: "
-        f"error where a != y: {share('error_disagree')}; "
-        f"accuracy where a = y: {share('accuracy_agree')}"
-    )
-
-
-def _mnist_line(row: "Line") -> str:
-    def share(name: str) -> str:
-        if row[f"{name}_mean"] is None:
-            return "-"
-        paper = row[f"paper_{name}_mean"]
-        beside = "" if paper is None else f" (paper's MNIST {paper:.1f})"
-        return f"{row[f'{name}_mean']:.1f} ± {row[f'{name}_std']:.1f}{beside}"
-
-    return (
-        f"k {row['n_classes']}, n {row['n_train']}, p_inv {row['p_inv']:g}, "
-        f"p_spu {row['p_spu']:g}, {row['method']}: Rand 0/1 {share('rand01')}, "
-        f"Rev 0/1 {share('rev01')}, rest {share('rest')}"
-    )
-
-
-def _objects_line(row: "Line") -> str:
-    def share(name: str) -> str:
-        low, high = row[f"{name}_low"], row[f"{name}_high"]
-        return f"{row[name]:.1f} [{low:.1f}, {high:.1f}]"
-
-    return (
-        f"{row['model']}, {row['approach']}: in distribution "
-        f"{share('in_distribution')}, out of distribution "
-        f"{share('out_of_distribution')}, drop {share('drop')}"
-    )
 
 
 def _answer(

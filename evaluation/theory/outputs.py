@@ -278,6 +278,59 @@ def objects_figure(lines: Sequence[Line]) -> str:
     return _svg(figure)
 
 
+def theorem_text(row: Line) -> str:
+    """A world and prompt for the terminal."""
+
+    def share(kind: str) -> str:
+        printed = row[f"{kind}_printed"]
+        text = f"printed {'-' if printed is None else f'{printed:.1f}'}, "
+        text += f"exact {row[f'{kind}_exact']:.1f}"
+        if row[f"{kind}_simulated"] is not None:
+            text += (
+                f", simulated {row[f'{kind}_simulated']:.1f} "
+                f"[{row[f'{kind}_low']:.1f}, {row[f'{kind}_high']:.1f}]"
+            )
+        return text
+
+    prompt = "(y, 0)" if row["prompt"] == "invariant" else "E[z|y]"
+    return (
+        f"mu_spu {row['mu_spu']:g}, p {row['p']:g}, prompt {prompt}: "
+        f"error where a != y: {share('error_disagree')}; "
+        f"accuracy where a = y: {share('accuracy_agree')}"
+    )
+
+
+def mnist_text(row: Line) -> str:
+    """A world and method for the terminal."""
+
+    def share(name: str) -> str:
+        if row[f"{name}_mean"] is None:
+            return "-"
+        paper = row[f"paper_{name}_mean"]
+        beside = "" if paper is None else f" (paper's MNIST {paper:.1f})"
+        return f"{row[f'{name}_mean']:.1f} ± {row[f'{name}_std']:.1f}{beside}"
+
+    return (
+        f"k {row['n_classes']}, n {row['n_train']}, p_inv {row['p_inv']:g}, "
+        f"p_spu {row['p_spu']:g}, {row['method']}: Rand 0/1 {share('rand01')}, "
+        f"Rev 0/1 {share('rev01')}, rest {share('rest')}"
+    )
+
+
+def objects_text(row: Line) -> str:
+    """An approach for the terminal."""
+
+    def share(name: str) -> str:
+        low, high = row[f"{name}_low"], row[f"{name}_high"]
+        return f"{row[name]:.1f} [{low:.1f}, {high:.1f}]"
+
+    return (
+        f"{row['model']}, {row['approach']}: in distribution "
+        f"{share('in_distribution')}, out of distribution "
+        f"{share('out_of_distribution')}, drop {share('drop')}"
+    )
+
+
 def _points_with_bars(
     panel: "Axes",
     lines: Sequence[Mapping[str, Any]],
