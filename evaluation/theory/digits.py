@@ -2,7 +2,8 @@
 
     sklearn      scikit-learn's digits: 8 x 8 pixels, 1,797 of them; NOT MNIST
     mnist        MNIST, kept in the user's cache; downloaded by torchvision if need be
-    <folder>     MNIST in a folder laid out as torchvision does: MNIST/raw/*-ubyte
+    <folder>     MNIST in a folder laid out as torchvision does: MNIST/raw/*-ubyte;
+                 digits of other numbers in that format are not called MNIST
 
 All become 14 x 14 greys. Every result names the digits it is of.
 """
@@ -28,6 +29,7 @@ TRAIN = 50_000
 numbers of photos are how many of these show a digit below k: 10,610 for two."""
 
 _SKLEARN_TRAIN = 0.7
+_MNIST = (60_000, 10_000)
 _FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -47,7 +49,7 @@ class Digits:
         train_shape: (N,) int64, 0-9.
         test: (M, 196) float32.
         test_shape: (M,) int64.
-        mnist: whether they are MNIST's.
+        mnist: whether they are MNIST, all of it.
     """
 
     name: str
@@ -140,13 +142,15 @@ def _mnist(folder: Path, *, download: bool) -> Digits:
         (_halved(side.data.numpy()), side.targets.numpy().astype(np.int64))
         for side in sides
     )
+    whole = (len(train), len(test)) == _MNIST
+    part_of = f"digits in MNIST's format ({len(train)} and {len(test)}, not all of it)"
     return Digits(
-        name="MNIST",
+        name="MNIST" if whole else part_of,
         train=train[:TRAIN],
         train_shape=train_shape[:TRAIN],
         test=test,
         test_shape=test_shape,
-        mnist=True,
+        mnist=whole,
     )
 
 

@@ -119,13 +119,21 @@ def raw_mnist(folder: Path, train: int = 30, test: int = 20) -> Path:
 
 def test_mnist_of_a_folder(tmp_path: Path) -> None:
     found = digits(str(raw_mnist(tmp_path)))
-    assert found.mnist
-    assert found.name == "MNIST"
+    # read as MNIST is, but not called so: MNIST has 60,000 and 10,000
+    assert not found.mnist
+    assert found.name == "digits in MNIST's format (30 and 20, not all of it)"
     assert found.train.shape == (30, 196)
     assert found.test.shape == (20, 196)
     np.testing.assert_allclose(found.test[7], 7 * 25 / 255, rtol=1e-6)
     np.testing.assert_array_equal(found.test_shape, np.arange(20) % 10)
     assert max(colored_mnist.TRAINED.values()) == TRAIN
+
+
+def test_mnist_is_the_first_50_000(tmp_path: Path) -> None:
+    found = digits(str(raw_mnist(tmp_path, train=60_000, test=10_000)))
+    assert found.mnist
+    assert found.name == "MNIST"
+    assert (len(found.train), len(found.test)) == (50_000, 10_000)
 
 
 def test_mnist_that_is_not_there(tmp_path: Path) -> None:
