@@ -217,9 +217,9 @@ def classes_of(
     numbers = all(name.isascii() and name.isdigit() for name in names)
     known: dict[str, int] = {}
     for name in names:
-        index = int(name) if numbers else _index(name, allowed)
-        if index is None and given:
-            index = given.get(name)
+        index = (given or {}).get(name)
+        if index is None:
+            index = int(name) if numbers else _index(name, allowed)
         if index is None or not 0 <= index < imagenet.CLASSES:
             why = (
                 f"{name!r} is no ImageNet class; understood are WordNet ids, ImageNet "

@@ -591,6 +591,21 @@ def test_numbers_that_are_no_indices_are_refused(hub):
         open_examples(f"imagenet-r:{spec}")
 
 
+def test_indices_that_a_dataset_states_come_before_what_its_labels_look_like(hub):
+    import datasets
+
+    number = datasets.Value("int64")
+    rows = {"image": images(3), "label": [0, 1, 2], "imagenet_index": [744, 657, 9]}
+    spec = hub(test=dataset(rows, label=number, imagenet_index=number))
+    found = open_examples(f"imagenet-sketch:{spec}")
+    assert found.table.column("label").to_pylist() == [9, 657, 744]
+    rows["label"] = ["projectile", "missile", "ostrich"]
+    text = datasets.Value("string")
+    spec = hub(test=dataset(rows, label=text, imagenet_index=number))
+    found = open_examples(f"imagenet-sketch:{spec}")
+    assert found.table.column("label").to_pylist() == [9, 657, 744]
+
+
 def test_a_webdatasets_picture_column_and_unlabelled_photos(hub):
     import datasets
 
