@@ -128,7 +128,8 @@ def scatter(
         for track in tracks:
             _track(axes, track, scale)
         for mark in sorted(whole, key=lambda mark: mark.who.kind != "baseline"):
-            _draw(axes, mark, scale, intervals=len(whole) <= MANY)
+            few = len(whole) <= MANY
+            _draw(axes, mark, scale, intervals=few, size=6.5 if few else 4.5)
         _entries(axes, whole)
         _numbers(axes, whole, scale)
         svg.legend(axes)
@@ -171,6 +172,8 @@ def _frame(
     to = forward(scale)
     x = _range([e for m in marks for e in (m.x, *(m.x_ci or ()))], scale)
     y = _range([e for m in marks for e in (m.y, *(m.y_ci or ()))], scale)
+    if equal and min(x[1], y[1]) - max(x[0], y[0]) < 0.3 * (x[1] - x[0]):
+        x = y = (min(x[0], y[0]), max(x[1], y[1]))  # else x = y were not to be seen
     axes.set(xlim=x, ylim=y, xlabel=names[0], ylabel=names[1])
     if equal and max(x[0], y[0]) < min(x[1], y[1]):
         _diagonal(axes, max(x[0], y[0]), min(x[1], y[1]), equal)
@@ -238,14 +241,17 @@ def _draw(
                 )  # fmt: skip
     if mark.who.kind == "baseline":
         size = 3.5
+    edge = colour if mark.who.demonstration else svg.PAPER
+    if mark.who.selected:
+        edge = svg.INK
     axes.plot(
         [x], [y],
         marker="*" if mark.who.selected else marker,
-        markersize=2 * size if mark.who.selected else size,
+        markersize=max(9, 2 * size) if mark.who.selected else size,
         color=colour,
         markerfacecolor=svg.PAPER if mark.who.demonstration else colour,
-        markeredgecolor=colour if mark.who.demonstration else svg.PAPER,
-        markeredgewidth=1.2 if mark.who.demonstration else 0.6,
+        markeredgecolor=edge,
+        markeredgewidth=0.6 if edge == svg.PAPER else 1.1,
         linestyle="none", clip_on=False, zorder=4 if mark.who.selected else 3,
     )  # fmt: skip
 
@@ -297,6 +303,14 @@ def _numbers(axes: "Axes", marks: Sequence[Mark], scale: str) -> None:
                 xytext=(left - x, low - y), textcoords="offset points",
             )  # fmt: skip
             break
+        else:
+            if marks[n].who.selected:
+                taken.append((x + 50, y - 62, x + 52 + wide, y - 50))
+                axes.annotate(
+                    text, (to(marks[n].x), to(marks[n].y)), color=svg.INK, fontsize=8.5,
+                    xytext=(50, -60), textcoords="offset points",
+                    arrowprops={"arrowstyle": "-", "color": svg.INK, "lw": 0.6},
+                )  # fmt: skip
 
 
 def _overlap(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,6 +13,7 @@ from evaluation.reports import figures, fits, sheets
 from evaluation.reports.curves import measured, reliability, scaling
 from evaluation.reports.formats import bounds, points
 from evaluation.reports.models import Who, datasets, ranked, register, shown
+from evaluation.reports.scatter import MANY
 from evaluation.reports.sheets import EXPLAINED, Sheet, cut
 from evaluation.results import Lines, Result, Results, few
 
@@ -148,10 +149,11 @@ def _grouped(
     drawn = Block("")
     drawn.figures = [_drawn(figures.groups(grouped, lines, who))]
     drawn.caption = (
-        "One mark per model, numbered as in the table; thin lines are 95 % intervals. "
-        "On the dashed line the drop is zero, below it a model does worse on the "
-        "counter group."
+        "One mark per model, numbered as in the table. On the dashed line the drop is "
+        "zero, below it a model does worse on the counter group."
     )
+    if len(grouped) <= MANY:
+        drawn.caption += " Thin lines are 95 % intervals."
     if lines:
         drawn.caption += " Solid and dashed coloured lines are linear fits, with the "
         drawn.caption += "bootstrap band over models where one was drawn."
@@ -228,8 +230,8 @@ def _robustness(results: Results, who: dict[str, Who]) -> list[Block]:
         (block.tables if len(names) == 1 else block.folded).append(sheet)
     block.caption = (
         "A model's height above the line is its effective robustness, measured in "
-        "points after going back from the axes' scale. Numbers are those of the first "
-        "table."
+        "points after going back from the axes' scale. Numbers are those of the "
+        "tables."
     )
     return [block]
 
@@ -260,12 +262,12 @@ def _scaling(results: Results) -> list[Block]:
 
 def _calibration(results: Results) -> list[Block]:
     blocks = []
-    for name in datasets(results.rows):
-        rows = [row for row in results.rows if row.dataset == name and row.calibration]
-        if not rows:
-            continue
+    measured_rows = [row for row in results.rows if row.calibration]
+    names = datasets(measured_rows)
+    for name in names:
+        rows = [row for row in measured_rows if row.dataset == name]
         block = Block(name)
-        some = shown(rows, 4)
+        some = shown(rows, 4 if len(names) < 3 else 2)
         block.figures = [
             _drawn(reliability(row.model, row.calibration[:2], dataset=name), row.model)
             for row in some
@@ -320,7 +322,10 @@ def _detection(results: Results, who: dict[str, Who]) -> list[Block]:
             found = [one for one in of_known if one.ood_dataset == unknown]
             drawing = figures.curves(found, who, named=named)
             block.figures.append(_drawn(drawing, unknown))
-            block.tables.append(sheets.detection(found))
+            sheet = sheets.detection(found)
+            if unknown != unknowns[-1]:
+                sheet = replace(sheet, notes=())  # told once, below the last
+            block.tables.append(sheet)
         block.caption = (
             "ROC curves, ID photos positive, with the area under them in points: MCM "
             "of image-text models and MSP of the others, where they were computed."

@@ -338,7 +338,7 @@ def factors(rows: Sequence[Result]) -> Sheet:
     caption = f"{rows[0].dataset}: accuracy per ImageNet-X factor, points"
     notes = (
         "Beside each accuracy the error ratio to the average. Worst classes: the "
-        f"accuracy of the 100 a model does worst on. {'; '.join(said)}.",
+        f"accuracy of the 100 a model does worst on. Annotations: {'; '.join(said)}.",
     )
     return Sheet(f"factors {rows[0].dataset}", caption, columns, tuple(lines), notes)
 

@@ -292,6 +292,22 @@ def test_numbers_never_cover_each_other():
         )  # fmt: skip
 
 
+def test_a_selected_model_keeps_its_number_among_many():
+    marks = [
+        scatter.Mark(who=who(n, selected=n == 200), x=60 + n % 9 / 99, y=50 + n / 999)
+        for n in range(1, 251)
+    ]
+    found = words(scatter.scatter(marks, names=("x", "y"), about=""))
+    assert "200" in found
+
+
+def test_the_line_of_no_drop_is_always_to_be_seen():
+    for x, y in ((60.0, 40.0), (90.0, 3.0), (50.0, 60.0)):
+        marks = [scatter.Mark(who=who(), x=x, y=y)]
+        text = scatter.scatter(marks, names=("x", "y"), about="", equal="no drop")
+        assert "no drop" in "".join(words(text))
+
+
 def test_the_line_drawn_is_the_line_fitted(full):
     register = models.register(full)
     for one in full.lines:
