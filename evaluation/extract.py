@@ -9,6 +9,7 @@ A model that is known by what it once said sees no photo: its answers go to the 
 as any model's features do.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -214,11 +215,12 @@ def _told(plan: _Plan, photo_ids: Sequence[str], known: Models) -> bool:
 
 def _batch(runtime: Runtime) -> int:
     """Photos at once that suit the device."""
-    from evaluation.models._forward import devices
+    from evaluation.models._forward import CPU_CHUNK, devices
 
     places = devices(runtime.device)
-    gpus = sum(place.type == "cuda" for place in places)
-    return gpus * _GPU_BATCH or _BATCH
+    if places[0].type == "cuda":
+        return _GPU_BATCH * len(places)
+    return max(_BATCH, CPU_CHUNK * (os.cpu_count() or 1))
 
 
 def _pass(

@@ -274,7 +274,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         over = image.convert("RGBA")
         white = Image.new("RGBA", over.size, "white")
         return Image.alpha_composite(white, over).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # spare the copy
 
 
 def _scaled_grey(values: "NDArray[np.generic]") -> Image.Image:

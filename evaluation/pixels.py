@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image
@@ -30,6 +30,7 @@ Reader = Callable[[str], bytes]
 """Bytes of a photo by its id; called from several threads."""
 
 _AHEAD = 2  # blocks that are decoded before they are needed
+_ONE_PIECE = 1 << 29  # bytes: more than four for each pixel that is allowed
 _MANY = 2000  # photos that are worth a second of compiling
 
 
@@ -106,6 +107,8 @@ def fastest() -> Fit:
 
     if not _resample.COMPILED:
         return fit
+    # a picture in one piece can be read where it lies
+    cast("Any", Image).core.set_block_size(_ONE_PIECE)
     try:
         order = _order()
     except Exception as error:  # a compiler may fail in many ways

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CPU_CHUNK = 8
+CPU_CHUNK = 16
 """Photos that one core computes at once."""
 
 GPU_CHUNK = 128
