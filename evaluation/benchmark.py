@@ -198,6 +198,8 @@ def _open(plan: Plan) -> list[_Set]:
         if plan.limit:
             examples = examples.head(plan.limit)
         space = plan.label_space or examples.label_space
+        if examples.role == "ood" and confusing(space):
+            space = examples.label_space  # no label says which classes to offer
         opened.append(_Set(spec, examples, space))
     opened.reverse()
     opened = _told_apart(opened)
@@ -337,6 +339,7 @@ class _Run:
                 one.label_space,
                 known=self.known,
                 folder=self.out / _SPACES,
+                class_names=self.plan.class_names,
                 jobs=self.plan.jobs,
                 progress=self.progress,
             )

@@ -37,7 +37,7 @@ def evaluate(
             "-d",
             "--dataset",
             help="Release folder, folder of classes, CounterAnimal's layout, "
-            "hub:<org>/<name>[@revision], or <reader>:<any of these> such as "
+            "hub:<org>/<name>[@revision][#split], or <reader>:<any of these> such as "
             "imagenet-r:<folder>; repeatable.",
         ),
     ] = None,

@@ -51,6 +51,8 @@ def _environment(*, offline: bool) -> None:
     os.environ |= {
         "HF_HOME": f"{home}/hf",  # never the user's own cache
         "XDG_STATE_HOME": f"{home}/state",  # nor what hosts were asked
+        "XDG_CACHE_HOME": f"{home}/cache",  # nor names of photo files
+        "TORCH_HOME": f"{home}/torch",
         "MPLCONFIGDIR": f"{home}/matplotlib",
         "MPLBACKEND": "Agg",
         "NO_COLOR": "1",
