@@ -166,7 +166,8 @@ def _scaled(
 
 def reliability(name: str, found: Sequence[Calibration], *, dataset: str) -> str:
     """Reliability diagrams side by side, as SVG: accuracy over confidence."""
-    about = f"Reliability of {name} on {dataset}. " + " ".join(
+    group = f", {found[0].group} group" if found[0].group else ""
+    about = f"Reliability of {name} on {dataset}{group}. " + " ".join(
         f"{title(one)}: ECE {share(one.ece)} points, mean confidence "
         f"{share(one.confidence)}, accuracy {share(one.accuracy)}."
         for one in found

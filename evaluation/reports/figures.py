@@ -110,18 +110,16 @@ def _kind(one: Robustness, register: Register) -> Kind:
     return max(KINDS, key=kinds.count) if kinds else "baseline"
 
 
-def robustness(one: Lines, rows: Sequence[Result], register: Register) -> str:
+def robustness(one: Lines, register: Register) -> str:
     """Accuracy under a shift against accuracy in distribution."""
     fitted = one.robustness
-    own = {row.model: row for row in rows if row.dataset == one.dataset}
     marks = [
         Mark(
             who=register.get(point.model, Who(name=point.model)),
             x=100 * point.x,
             y=100 * point.y,
-            y_ci=own[point.model].accuracy_ci
-            if one.weighting == "balanced" and point.model in own
-            else None,
+            x_ci=_hundred(point.x_ci),
+            y_ci=_hundred(point.y_ci),
         )
         for point in fitted.points
     ]
@@ -312,8 +310,8 @@ def factors(rows: Sequence[Result]) -> tuple[str, str]:
     )  # fmt: skip
 
 
-def _hundred(interval: tuple[float, float]) -> Interval:
-    return 100 * interval[0], 100 * interval[1]
+def _hundred(interval: tuple[float, float] | None) -> Interval:
+    return None if interval is None else (100 * interval[0], 100 * interval[1])
 
 
 def factor_line(one: FactorLine, register: Register) -> str:

@@ -4,24 +4,43 @@ import math
 from collections.abc import Mapping, Sequence
 
 from evaluation.metrics.comparison import Comparison, PairedTest
-from evaluation.metrics.effective_robustness import SCALES
+from evaluation.metrics.effective_robustness import SCALES, Line
 from evaluation.reports.formats import DASH, amount, bounds, number, points, share
 from evaluation.reports.models import Who
 from evaluation.reports.sheets import Column, Entry, Sheet, p_entry
 from evaluation.results import FactorLine, Lines, Scaling
 
 
-def mean_gap(one: Lines | FactorLine) -> float | None:
-    """Mean height of the other models above the line, points; None without any."""
-    gaps = [
+def gaps(one: Lines | FactorLine, register: Mapping[str, Who]) -> list[float]:
+    """Heights of the other models above the line, points.
+
+    Models that helped to choose the groups are not among them where the line is over
+    the groups: they lie too low.
+    """
+    grouped = isinstance(one, Lines) and one.x == "common"
+    selected = {name for name, who in register.items() if who.selected and grouped}
+    return [
         100 * point.effective_robustness
         for point in one.robustness.points
-        if not point.baseline and math.isfinite(point.effective_robustness)
+        if not point.baseline
+        and point.model not in selected
+        and math.isfinite(point.effective_robustness)
     ]
-    return sum(gaps) / len(gaps) if gaps else None
 
 
-def lines(found: Sequence[Lines], name: str) -> Sheet:
+def _mean_gap(one: Lines | FactorLine, register: Mapping[str, Who]) -> Entry:
+    found = gaps(one, register)
+    if not found:
+        return Entry(DASH)
+    return Entry(points(sum(found) / len(found)), f"of {len(found)}", strong=True)
+
+
+def _scale(line: Line) -> str:
+    method = "" if line.method == "least squares" else f", {line.method}"
+    return line.scale + method + (", corrected" if line.corrected else "")
+
+
+def lines(found: Sequence[Lines], name: str, register: Mapping[str, Who]) -> Sheet:
     """Every convention side by side: the headline depends on it."""
     several = len({one.dataset for one in found}) > 1
     columns = (
@@ -40,20 +59,20 @@ def lines(found: Sequence[Lines], name: str) -> Sheet:
                 *([Entry(one.dataset)] if several else []),
                 Entry(one.label_space or DASH),
                 Entry(one.weighting),
-                Entry(line.scale + (", corrected" if line.corrected else "")),
+                Entry(_scale(line)),
                 Entry(line.baseline or "baseline models"),
                 Entry(str(line.n)),
                 Entry(number(line.slope), _drawn(line.slope_ci)),
                 Entry(number(line.intercept), _drawn(line.intercept_ci)),
                 Entry(number(line.r2)),
-                Entry(points(mean_gap(one)), strong=True),
+                _mean_gap(one, register),
             )
         )
     caption = f"{name}: fitted lines in every convention"
     notes: tuple[str, ...] = (
         "Slope and intercept are on the scale named, with bootstrap intervals over "
         "models. The mean gap is how many points the models that the line was not "
-        "fitted to lie above it.",
+        "fitted to lie above it, without models that helped to choose the groups.",
     )
     if any(one.robustness.line.corrected for one in found):
         notes += (
@@ -220,10 +239,12 @@ def _tested(test: PairedTest | None) -> list[Entry]:
     ]
 
 
-def factor_lines(found: Sequence[FactorLine], name: str) -> Sheet:
+def factor_lines(
+    found: Sequence[FactorLine], name: str, register: Mapping[str, Who]
+) -> Sheet:
     """Lines of factors against overall accuracy, and the others' mean gap."""
     columns = (
-        Column("factor"), Column("line over"),
+        Column("factor"), Column("scale"), Column("line over"),
         *(Column(title, numeric=True) for title in (
             "models", "slope", "intercept", "R\u00b2", "mean gap of the others"
         )),
@@ -231,6 +252,7 @@ def factor_lines(found: Sequence[FactorLine], name: str) -> Sheet:
     rows = tuple(
         (
             Entry(one.factor.replace("_", " ")),
+            Entry(_scale(one.robustness.line)),
             Entry(one.robustness.line.baseline or "baseline models"),
             Entry(str(one.robustness.line.n)),
             Entry(
@@ -241,12 +263,12 @@ def factor_lines(found: Sequence[FactorLine], name: str) -> Sheet:
                 _drawn(one.robustness.line.intercept_ci),
             ),
             Entry(number(one.robustness.line.r2)),
-            Entry(points(mean_gap(one)), strong=True),
+            _mean_gap(one, register),
         )
         for one in found
     )
     caption = (
-        f"{name}: accuracy per factor against overall accuracy, robust lines over "
-        "baseline models; gaps in points"
+        f"{name}: accuracy per factor against overall accuracy, lines over baseline "
+        "models; gaps in points"
     )
     return Sheet(f"factor lines {name}", caption, columns, rows)

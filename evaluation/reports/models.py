@@ -61,6 +61,13 @@ def ranked(rows: Sequence[Result]) -> list[Result]:
     )
 
 
+def called(row: Result, rows: Sequence[Result]) -> str:
+    """A row's model; with prompts and label space where it has several rows."""
+    if sum(one.model == row.model for one in rows) < 2:
+        return row.model
+    return ", ".join(filter(None, (row.model, row.prompts, row.label_space)))
+
+
 def register(results: Results) -> dict[str, Who]:
     """Every model with a row: numbered by rank on the first dataset that it is in."""
     found: dict[str, Who] = {}

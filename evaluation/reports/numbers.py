@@ -127,7 +127,7 @@ def _cells(row: Result) -> Iterator[Row]:
 def _calibration(row: Result) -> Iterator[Row]:
     for one in row.calibration:
         name = f"fitted on {one.fitted_on}" if one.fitted_on else "as given"
-        of: Row = {"name": name, "n": one.n}
+        of: Row = {"name": name, "n": one.n, "group": one.group}
         yield _row("temperature", one.temperature, **of)
         yield _row("ece", one.ece, one.ece_ci, times=100, **of)
         yield _row("ece_adaptive", one.ece_adaptive, times=100, **of)

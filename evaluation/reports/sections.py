@@ -8,11 +8,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from evaluation.metrics.calibration import Calibration
 from evaluation.metrics.effective_robustness import SCALES
 from evaluation.reports import figures, fits, sheets
 from evaluation.reports.curves import measured, reliability, scaling
 from evaluation.reports.formats import bounds, points
-from evaluation.reports.models import Who, datasets, ranked, register, shown
+from evaluation.reports.models import Who, called, datasets, ranked, register, shown
 from evaluation.reports.scatter import MANY
 from evaluation.reports.sheets import EXPLAINED, Sheet, cut
 from evaluation.results import Lines, Result, Results, few
@@ -167,7 +168,7 @@ def _grouped(
             "the convention: the scale, the label space, and whether classes or photos "
             "weigh the same. All that were computed are in the table."
         ]
-        fitted.tables = [fits.lines(of_dataset, name)]
+        fitted.tables = [fits.lines(of_dataset, name, who)]
         section.blocks.append(fitted)
     section.intro = drawn
     if any(row.drops for row in grouped):
@@ -218,12 +219,12 @@ def _robustness(results: Results, who: dict[str, Who]) -> list[Block]:
         return []
     block = Block("")
     names = list(dict.fromkeys(one.dataset for one in shifts))
-    block.tables = [fits.lines(shifts, ", ".join(names))]
+    block.tables = [fits.lines(shifts, few(names, 2), who)]
     for name in names:
         some = [one for one in shifts if one.dataset == name]
         drawn = min(some, key=_preferred)
         fitted = drawn.robustness
-        drawing = figures.robustness(drawn, results.rows, who)
+        drawing = figures.robustness(drawn, who)
         said = f"{name}; {drawn.weighting} accuracies, {fitted.line.scale} axes"
         block.figures.append(_drawn(drawing, said))
         sheet = fits.robustness(drawn, name, who)
@@ -231,7 +232,7 @@ def _robustness(results: Results, who: dict[str, Who]) -> list[Block]:
     block.caption = (
         "A model's height above the line is its effective robustness, measured in "
         "points after going back from the axes' scale. Numbers are those of the "
-        "tables."
+        "tables; thin lines are Clopper and Pearson's intervals."
     )
     return [block]
 
@@ -269,8 +270,9 @@ def _calibration(results: Results) -> list[Block]:
         block = Block(name)
         some = shown(rows, 4 if len(names) < 3 else 2)
         block.figures = [
-            _drawn(reliability(row.model, row.calibration[:2], dataset=name), row.model)
+            _drawn(reliability(row.model, found, dataset=name), said)
             for row in some
+            for said, found in _by_group(row, rows)
         ]
         block.caption = (
             "Accuracy of photos by the confidence of their prediction; on the dashed "
@@ -281,6 +283,17 @@ def _calibration(results: Results) -> list[Block]:
         block.tables = [sheets.calibration(rows)]
         blocks.append(block)
     return blocks
+
+
+def _by_group(
+    row: Result, rows: Sequence[Result]
+) -> list[tuple[str, list[Calibration]]]:
+    """A model's diagrams, as given and at its temperature, by group."""
+    found: dict[str, list[Calibration]] = {}
+    for one in row.calibration:
+        said = called(row, rows) + (f", {one.group} group" if one.group else "")
+        found.setdefault(said, []).append(one)
+    return [(said, some[:2]) for said, some in found.items()]
 
 
 def _factors(results: Results, who: dict[str, Who]) -> list[Block]:
@@ -304,9 +317,9 @@ def _factors(results: Results, who: dict[str, Who]) -> list[Block]:
             block.figures = [_drawn(figures.factor_line(one, who)) for one in lines]
             block.column = 17
             block.caption = (
-                "Robust lines over the baseline models; marks as in the other figures."
+                "Lines over the baseline models; marks as in the other figures."
             )
-            block.tables = [fits.factor_lines(lines, name)]
+            block.tables = [fits.factor_lines(lines, name, who)]
             blocks.append(block)
     return blocks
 

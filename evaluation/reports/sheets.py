@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evaluation.reports.formats import DASH, bounds, number, p_value, points, share
-from evaluation.reports.models import Who, demonstration, ranked
+from evaluation.reports.models import Who, called, demonstration, ranked
 from evaluation.results import Cell, Detected, Result, few
 
 SELECTED = "helped to choose the groups"
@@ -204,7 +204,7 @@ def class_drops(rows: Sequence[Result]) -> Sheet:
     columns = [Column("class")]
     for row in rows:
         columns += [
-            Column(f"{title}, {row.model}", numeric=True)
+            Column(f"{title}, {called(row, rows)}", numeric=True)
             for title in ("common", "counter", "drop")
         ]
     found = [{one.name: one for one in row.drops} for row in rows]
@@ -253,7 +253,7 @@ def worst(rows: Sequence[Result]) -> Sheet:
 
     def line(row: Result, cell: Cell) -> tuple[Entry, ...]:
         return (
-            Entry(row.model),
+            Entry(called(row, rows)),
             Entry(cell.name),
             Entry(cell.group or DASH),
             Entry(points(cell.accuracy), bounds(cell.ci)),
@@ -267,8 +267,10 @@ def worst(rows: Sequence[Result]) -> Sheet:
 
 def calibration(rows: Sequence[Result]) -> Sheet:
     """ECE, NLL and Brier score, before and after temperature scaling."""
+    groups = any(one.group for row in rows for one in row.calibration)
     columns = (
-        Column("model"), Column("T", numeric=True), Column("fitted on"),
+        Column("model"), *([Column("group")] if groups else []),
+        Column("T", numeric=True), Column("fitted on"),
         *(Column(title, numeric=True) for title in (
             "ECE", "adaptive", "classwise", "NLL, nats", "Brier", "photos"
         )),
@@ -281,7 +283,8 @@ def calibration(rows: Sequence[Result]) -> Sheet:
                 fitted += f", {one.probabilities}"
             lines.append(
                 (
-                    Entry(row.model),
+                    Entry(called(row, rows)),
+                    *([Entry(one.group or "all")] if groups else []),
                     Entry(number(one.temperature)),
                     Entry(fitted),
                     Entry(share(one.ece), bounds(one.ece_ci, times=100)),
@@ -297,7 +300,7 @@ def calibration(rows: Sequence[Result]) -> Sheet:
     caption = f"{rows[0].dataset}: calibration, ECE in points"
     notes = (
         f"ECE over {counted} bins with its bootstrap interval; T is what logits were "
-        "divided by; Brier scores lie between 0 and 2.",
+        "divided by.",
     )
     return Sheet(
         f"calibration {rows[0].dataset}", caption, columns, tuple(lines), notes
@@ -319,7 +322,7 @@ def factors(rows: Sequence[Result]) -> Sheet:
     for row, result in found:
         per = {one.factor: one for one in result.factors}
         line = [
-            Entry(row.model),
+            Entry(called(row, rows)),
             Entry(share(result.average)),
             Entry(result.worst_factor.replace("_", " ")),
             Entry(share(result.worst_classes)),

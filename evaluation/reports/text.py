@@ -30,11 +30,11 @@ def tables(results: Results) -> list[Sheet]:
             one for one in results.lines if one.dataset == name and one.x == "common"
         ]
         if lines:
-            found.append(fits.lines(lines, name))
+            found.append(fits.lines(lines, name, who))
     shifts = [one for one in results.lines if one.x != "common"]
     for name in dict.fromkeys(one.dataset for one in shifts):
         some = [one for one in shifts if one.dataset == name]
-        found.append(fits.lines(some, name))
+        found.append(fits.lines(some, name, who))
         found += [fits.robustness(one, name, who) for one in some]
     found += [fits.scaling(one) for one in results.scaling if one.curves]
     for name in datasets(results.rows):
@@ -45,7 +45,7 @@ def tables(results: Results) -> list[Sheet]:
             found.append(sheets.factors(rows))
     for name in dict.fromkeys(one.dataset for one in results.factor_lines):
         some_lines = [one for one in results.factor_lines if one.dataset == name]
-        found.append(fits.factor_lines(some_lines, name))
+        found.append(fits.factor_lines(some_lines, name, who))
     pairs = dict.fromkeys((one.id_dataset, one.ood_dataset) for one in results.detected)
     for pair in pairs:
         found.append(

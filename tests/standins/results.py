@@ -6,6 +6,7 @@ says anything of a real model.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -135,7 +136,11 @@ def grouped(
         "classes": tuple(cells),
         "backgrounds": backgrounds(common, counter, rng),
         "drops": tuple(drops),
-        "calibration": calibration(rng, mean[0] / 100),
+        "calibration": tuple(
+            replace(one, group=group)
+            for group, value in zip(("common", "counter"), mean, strict=True)
+            for one in calibration(rng, value / 100)
+        ),
         "role": "groups",
         "provenance": provenance(model, text=text),
     }
@@ -287,7 +292,8 @@ def fitted(
                 model=name, x=one, y=other, predicted=predicted,
                 effective_robustness=height,
                 effective_robustness_ci=(height - 0.01, height + 0.01),
-                baseline=name in baseline,
+                baseline=name in baseline, x_ci=(one - 0.005, one + 0.005),
+                y_ci=(max(other - 0.01, 0.0), min(other + 0.01, 1.0)),
             )
         )  # fmt: skip
     line = Line(

@@ -11,7 +11,7 @@ import pytest
 
 from evaluation.metrics.calibration import Bin
 from evaluation.metrics.scaling import ScalingCurve, ScalingPoint
-from evaluation.reports import curves, figures, models, page, scatter, svg
+from evaluation.reports import curves, figures, fits, models, page, scatter, svg
 from evaluation.reports.dots import Series, dots
 from evaluation.results import Lines, Result, Results
 from tests.standins import results as made
@@ -418,8 +418,27 @@ def test_reliability_with_empty_bins_and_one_temperature(full):
     )
     text = curves.reliability("m", [empty], dataset="d")
     assert "as given, ECE 9.00" in words(text)
-    both = words(curves.reliability("m", found, dataset="d"))
+    both = words(curves.reliability("m", found[:2], dataset="d"))
     assert "T = 1.37, ECE 1.00" in both
+
+
+def test_reliability_of_both_groups(text):
+    labels = [one for one in Page(text).labels if one.startswith("Reliability")]
+    assert sum("counteranimal, counter group" in one for one in labels) == 2
+    assert sum("counteranimal, common group" in one for one in labels) == 2
+
+
+def test_selected_models_are_not_in_the_mean_gap(full):
+    register = models.register(full)
+    (selected,) = [name for name, one in register.items() if one.selected]
+    for one in full.lines:
+        others = [p for p in one.robustness.points if not p.baseline]
+        wanted = [
+            100 * point.effective_robustness
+            for point in others
+            if one.x != "common" or point.model != selected
+        ]
+        assert fits.gaps(one, register) == pytest.approx(wanted)
 
 
 def test_many_curves_name_a_few(full):
@@ -459,7 +478,9 @@ def test_label_spaces_of_one_dataset_are_told_apart():
     other = dataclasses.replace(row, label_space="top20")
     found = Page(page(Results((row, other))))
     assert "counteranimal, label space top20" in found.text
-    assert len([one for one in found.labels if "counter group" in one]) == 2
+    scatters = [one for one in found.labels if "against the common group" in one]
+    assert len(scatters) == 2
+    assert "open_clip:a/b, paper, top20" in found.text
 
 
 def test_prompts_of_one_model_are_told_apart():
