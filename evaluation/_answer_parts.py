@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,6 @@ from evaluation.questions import Question
 from evaluation.tables import frame, read, write
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
@@ -36,21 +35,6 @@ _COLUMNS = {
     "nll": pl.Float32,
     "tokens": pl.Int32,
 }
-
-
-@runtime_checkable
-class PairwiseModel(AnsweringModel, Protocol):
-    """A model whose questions may differ from answer to answer."""
-
-    def pair_losses(
-        self, pixels: "torch.Tensor", pairs: Sequence[Sequence[tuple[str, str]]]
-    ) -> "list[NDArray[np.float32]]":
-        """As `AnsweringModel.losses`, of N lists of (question, answer)."""
-        ...
-
-    def lengths(self, pairs: Sequence[tuple[str, str]]) -> "NDArray[np.int32]":
-        """Tokens of each answer."""
-        ...
 
 
 class Store:
@@ -120,7 +104,7 @@ class Store:
 class Pass:
     """One model over the photos that lack something."""
 
-    model: PairwiseModel
+    model: AnsweringModel
     store: Store
     what: Question
     size: int

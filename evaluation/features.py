@@ -48,6 +48,7 @@ class ModelRecord:
         logit_scale: factor on cosines; 1 for a classifier.
         logit_bias: added after; 0 for most.
         link: "softmax", or "sigmoid" where each pair was trained on its own.
+        normalisation: means and standard deviations of the pixels it got.
         versions: of the libraries that ran it.
     """
 
@@ -61,12 +62,20 @@ class ModelRecord:
     logit_scale: float
     logit_bias: float
     link: Literal["softmax", "sigmoid"]
+    normalisation: tuple[tuple[float, ...], ...]
     versions: dict[str, str]
 
     @property
     def key(self) -> str:
         """Folder name of its features: what makes them differ, and nothing else."""
-        parts = [self.kind, self.weights, self.dtype, asdict(self.spec)]
+        parts = [
+            self.kind,
+            self.weights,
+            self.dtype,
+            self.quick_gelu,  # equal weights run with another activation are others
+            asdict(self.spec),
+            self.normalisation,
+        ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
@@ -84,6 +93,7 @@ def describe(model: Model) -> ModelRecord:
         logit_scale=float(getattr(model, "logit_scale", 1.0)) if text else 1.0,
         logit_bias=float(getattr(model, "logit_bias", 0.0)) if text else 0.0,
         link=getattr(model, "link", "softmax"),
+        normalisation=getattr(model, "normalisation", ()),
         versions={name: version(name) for name in _LIBRARIES},
     )
 
@@ -206,6 +216,7 @@ class FeatureStore:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             found["spec"] = PixelSpec(**found["spec"])
+            found["normalisation"] = tuple(map(tuple, found["normalisation"]))
             return ModelRecord(**found)
         except (OSError, ValueError, TypeError, KeyError):
             return None  # not there, or of another version: the model tells it anew

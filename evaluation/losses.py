@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import polars as pl
 
-from evaluation._answer_parts import PairwiseModel, Pass, Store
+from evaluation._answer_parts import Pass, Store
 from evaluation.errors import ConfigError
 from evaluation.extract import Features, Models, Progress
 from evaluation.features import ModelRecord, describe
 from evaluation.label_spaces import LabelSpace
+from evaluation.models import AnsweringModel
 from evaluation.questions import DEFAULT_QUESTION, QUESTIONS, Question, question
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ __all__ = [
     "DEFAULT_QUESTION",
     "QUESTIONS",
     "Losses",
-    "PairwiseModel",
     "Question",
     "Reduction",
     "answer_losses",
@@ -145,10 +145,10 @@ def answer_losses(
             record = describe(model)
             store = _store(known, record, what)
             missing = store.missing(wanted)
-        if not isinstance(model, PairwiseModel):
+        if not isinstance(model, AnsweringModel):
             message = (
-                f"model {model_name!r} lacks `pair_losses` and `lengths`, which its "
-                "backend must provide (evaluation.losses.PairwiseModel)"
+                f"model {model_name!r} lacks what its backend must provide: see "
+                "evaluation.models.AnsweringModel"
             )
             raise ConfigError(message)
         run = Pass(model, store, what, size=batch_size, jobs=jobs)

@@ -175,13 +175,37 @@ def answer(
         progress=progress,
         loaded=known,
     )
-    found = {}
-    for name in dict.fromkeys(model_names):
-        words = word_vectors(name, space, prompts, known=known, ensemble=asked.ensemble)
-        found[name] = Answers(
-            examples, features[name], space, prompts, asked.ensemble, words, own
+    if speaking:
+        from evaluation.losses import features_over
+    for name in speaking:
+        features[name] = features_over(
+            name,
+            examples.table.column("photo_id").to_pylist(),
+            examples.read,
+            space,
+            own,
+            known=known,
+            asked=asked.question,
+            reduction=asked.reduction,
+            jobs=jobs,
+            progress=progress,
         )
-    return found
+    told = f"{asked.question}, {asked.reduction} over tokens"
+    return {
+        name: Answers(
+            examples=examples,
+            features=features[name],
+            space=space,
+            prompts=prompts,
+            ensemble=asked.ensemble,
+            words=word_vectors(
+                name, space, prompts, known=known, ensemble=asked.ensemble
+            ),
+            own=own,
+            asked=told if name in speaking else "",
+        )
+        for name in names
+    }
 
 
 def predictions(answers: Answers) -> pa.Table:

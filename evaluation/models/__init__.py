@@ -142,6 +142,16 @@ class AnsweringModel(Model, Protocol):
     It has no use for `images`, which raises.
     """
 
+    def lengths(self, pairs: Sequence[tuple[str, str]]) -> "NDArray[np.int32]":
+        """Tokens of the answer of each (question, answer)."""
+        ...
+
+    def pair_losses(
+        self, pixels: "torch.Tensor", pairs: Sequence[Sequence[tuple[str, str]]]
+    ) -> "list[NDArray[np.float32]]":
+        """As `losses`, of N lists of (question, answer)."""
+        ...
+
     def losses(
         self, pixels: "torch.Tensor", question: str, answers: Sequence[Sequence[str]]
     ) -> "list[NDArray[np.float32]]":

@@ -56,6 +56,7 @@ class Tower:
         runtime: Runtime,
     ) -> None:
         places = devices(runtime.device)
+        self.normalisation = (tuple(mean), tuple(std))
         self.dtype = DTYPES[runtime.precision]
         if runtime.precision == "bf16":
             _to_bfloat16(network)

@@ -53,6 +53,11 @@ class OpenClipModel:
     _tokenizer: Any = field(repr=False)
     _tower: Tower = field(repr=False)
 
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Means and standard deviations of the pixels."""
+        return self._tower.normalisation
+
     def images(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """(N, 3, size, size) uint8 to (N, D) float32 of unit length, on the CPU."""
         from torch.nn.functional import normalize

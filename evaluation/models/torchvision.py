@@ -53,6 +53,11 @@ class TorchvisionModel:
     quick_gelu: bool | None = None
     _tower: Tower = field(repr=False)
 
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Means and standard deviations of the pixels."""
+        return self._tower.normalisation
+
     def images(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """(N, 3, size, size) uint8 to (N, 1000) float32 logits, on the CPU."""
         return self._tower(pixels)

@@ -28,6 +28,7 @@ def record(name="timm:made_up", **changes):
         logit_scale=1.0,
         logit_bias=0.0,
         link="softmax",
+        normalisation=(),
         versions={},
     )
     return replace(plain, **changes)

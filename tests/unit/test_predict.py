@@ -36,6 +36,7 @@ def record(**changes) -> ModelRecord:
             logit_scale=1.0,
             logit_bias=0.0,
             link="softmax",
+            normalisation=(),
             versions={},
         ),
         **changes,
