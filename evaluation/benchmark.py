@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from evaluation import models
 from evaluation.answers import Asked
-from evaluation.errors import ConfigError, TooManyFailedRows
+from evaluation.errors import ConfigError, RemoteError, TooManyFailedRows
 from evaluation.examples import ExampleSet, Role, open_examples
 from evaluation.extract import Models
 from evaluation.features import FeatureStore
@@ -72,6 +72,8 @@ class Plan:
         batch_size: photos a model sees at once; 0 lets the device choose.
         jobs: threads that decode.
         max_failed: largest share of photos that may fail, 0 to 1.
+        skip_missing: leave out models that cannot be loaded, as notes, instead of
+            ending; for suites some of whose weights are not to be had.
         draws: bootstrap replicates of lines and pairs.
         seed: of every bootstrap.
     """
@@ -97,6 +99,7 @@ class Plan:
     batch_size: int = 64
     jobs: int = 2
     max_failed: float = 0.05
+    skip_missing: bool = False
     draws: int = 1000
     seed: int = 0
 
@@ -130,8 +133,12 @@ def benchmark(plan: Plan, out: Path, *, progress: "Progress | None" = None) -> R
     sets = _open(plan)
     run = _Run(plan, out, sets, progress)
     for start in range(0, len(names), plan.together):
-        run.measure(names[start : start + plan.together])
-    setting = replace(setting, selected_on=_selected_on(names, sets))
+        run.measure(run.loaded(names[start : start + plan.together]))
+    if not run.found:
+        message = f"no model could be loaded: {'; '.join(run.notes)}"
+        raise RemoteError(message)
+    measured = dict.fromkeys(one.model for one in run.found)
+    setting = replace(setting, selected_on=_selected_on([*measured], sets))
     order = {one.examples.name: place for place, one in enumerate(sets)}
     found = sorted(run.found, key=lambda one: order[one.dataset])
     made = results(found, setting)
@@ -284,10 +291,25 @@ class _Run:
         self._annotations = _annotations(plan.factors, sets, self.notes)
         self._spaces: dict[tuple[str, str], str] = {}
 
+    def loaded(self, names: Sequence[str]) -> list[str]:
+        """Those of some models that can be had; the others are notes, if allowed."""
+        if not self.plan.skip_missing:
+            return list(names)
+        found = []
+        for name in names:
+            try:
+                self.known.record(name)
+                found.append(name)
+            except (ConfigError, RemoteError) as error:
+                self.notes.append(f"not measured: {error}")
+        return found
+
     def measure(self, names: Sequence[str]) -> None:
         """Measure some models on every set, and free them."""
         from evaluation.measure import measure
 
+        if not names:
+            return
         temperatures: dict[str, Temperature | None] = {}
         for one in self.sets:
             answers = answer(

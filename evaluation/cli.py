@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from evaluation.results import Result
+    from evaluation.suites import Suite
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 _ASK, _COMPARE, _RUN = "What is asked", "What is compared", "How it runs"
@@ -55,6 +56,13 @@ def evaluate(
     ] = None,
     suite: Annotated[
         str | None, typer.Option(help="Named list of models, or a TOML file.")
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only these of a suite: zero_shot, fine_tuned, imagenet, lvlm; "
+            "repeatable."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("results"),
     prompts: Annotated[
@@ -148,6 +156,15 @@ def evaluate(
             min=0, max=1, help="Share of photos that may fail.", rich_help_panel=_RUN
         ),
     ] = 0.05,
+    skip_missing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-missing",
+            help="Leave out models that cannot be loaded, and say so, instead of "
+            "ending.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
     limit: Annotated[
         int,
         typer.Option(
@@ -183,9 +200,7 @@ def evaluate(
 
     chosen = open_suite(suite) if suite else None
     plan = Plan(
-        models=tuple(
-            dict.fromkeys([*(chosen.models if chosen else ()), *(model or ())])
-        ),
+        models=tuple(dict.fromkeys([*_of_suite(chosen, group), *(model or ())])),
         datasets=tuple(dataset or (chosen.datasets if chosen else ())),
         id_datasets=tuple(id_dataset or ()),
         ood_datasets=tuple(ood_dataset or ()),
@@ -205,6 +220,7 @@ def evaluate(
         together=together,
         jobs=jobs,
         max_failed=max_failed,
+        skip_missing=skip_missing,
         draws=draws,
         seed=seed,
     )
@@ -225,6 +241,20 @@ def evaluate(
     for note in results.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"report: {out / REPORT}")
+
+
+def _of_suite(suite: "Suite | None", groups: list[str] | None) -> tuple[str, ...]:
+    """A suite's models, or those of some of its groups."""
+    from evaluation.errors import ConfigError
+    from evaluation.suites import GROUPS
+
+    wanted = [_one_of("--group", one, *GROUPS) for one in groups or ()]
+    if suite is None:
+        if wanted:
+            message = "--group chooses from a suite; name it with --suite"
+            raise ConfigError(message)
+        return ()
+    return suite.of(*wanted) if wanted else suite.models
 
 
 def models(

@@ -28,6 +28,8 @@ Group = Literal["zero_shot", "fine_tuned", "imagenet", "lvlm"]
 """What a publication's models are compared as: image-text models as they are, those
 fine-tuned on ImageNet, models of ImageNet alone, vision-language models."""
 
+GROUPS: tuple[Group, ...] = get_args(Group)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -152,8 +154,7 @@ def _entry(row: Mapping[str, Any], suite_name: str) -> Entry:
         if not isinstance(value, allowed[key]):
             message = f"{where}: {key} is {value!r}, not a {allowed[key].__name__}"
             raise ConfigError(message)
-    groups = get_args(Group)
-    if row.get("group") not in (None, *groups):
-        message = f"{where}: unknown group; {nearest(row['group'], groups)}"
+    if row.get("group") not in (None, *GROUPS):
+        message = f"{where}: unknown group; {nearest(row['group'], GROUPS)}"
         raise ConfigError(message)
     return Entry(**row)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 import evaluation
 from curation.demo.assets import FOLDER, assets
 from evaluation import cli
+from evaluation.errors import CounterSetError, RemoteError
 
 LITES = ("demo:lite0", "demo:lite1", "demo:lite2")
 
@@ -109,3 +111,29 @@ def test_the_same_from_python(found, sets):
     logits, labels = answers["demo:lite0"].all_logits()
     assert logits.shape == (row.n_photos, len(examples.classes))
     assert np.mean(logits.argmax(axis=1) == labels) >= row.micro / 100
+
+
+def test_models_that_cannot_be_had_are_notes_when_allowed(sets):
+    plan = evaluation.Plan(
+        models=("lvlm:nobody/has-this", "demo:lite0"),
+        datasets=(str(sets / "originals"),),
+        skip_missing=True,
+    )
+    found = evaluation.evaluate(plan, sets / "some")
+    assert [row.model for row in found.rows] == ["demo:lite0"]
+    assert any("lvlm:nobody/has-this" in note for note in found.notes)
+    with pytest.raises(CounterSetError, match="nobody/has-this"):
+        evaluation.evaluate(replace(plan, skip_missing=False), sets / "none")
+    with pytest.raises(RemoteError, match="no model could be loaded"):
+        evaluation.evaluate(replace(plan, models=plan.models[:1]), sets / "none")
+
+
+def test_groups_choose_from_a_suite(sets):
+    out = run("evaluate", "--suite", "demo", "--group", "imagenet", "--limit", "4",
+              "-d", sets / "originals", "--out", sets / "few", "--json",
+              "--label-space", "imagenet", "--quiet")  # fmt: skip
+    assert [row["model"] for row in json.loads(out)["results"]] == list(LITES)
+    app = typer.Typer()
+    cli.register(app)
+    done = CliRunner().invoke(app, ["evaluate", "--group", "imagenet"])
+    assert "name it with --suite" in str(done.exception)

@@ -1,13 +1,15 @@
 """The pass over photos for vision-language models: what is kept, and what goes on."""
 
 import io
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
-from evaluation import _answer_parts
+from evaluation import Plan, _answer_parts, evaluate
 from evaluation.errors import ConfigError
 from evaluation.extract import Models
 from evaluation.features import FeatureStore
@@ -220,3 +222,39 @@ def test_what_cannot_be_asked(name, photos, known):
         ask(name, photos, known, asked="main-objekt")
     with pytest.raises(ConfigError, match="answers no questions"):
         ask("demo:lite0", photos, known)
+
+
+def test_from_the_command_line_among_twenty(name, tmp_path):
+    """A photo's candidates are its own class's; the prediction is the least loss."""
+    for place, colour in (("9 ostrich", (200, 120, 60)), ("296 bear", (240, 240, 250))):
+        (tmp_path / "set" / place).mkdir(parents=True)
+        for number in range(3):
+            image = Image.new("RGB", (60, 50), tuple(c - number for c in colour))
+            image.save(tmp_path / "set" / place / f"{number}.png")
+    plan = Plan(
+        models=(name,),
+        datasets=(str(tmp_path / "set"),),
+        label_space="confusing20@demo:clip-balanced",
+    )
+    (row,) = evaluate(plan, tmp_path / "out").rows
+    assert row.n_photos == 6
+    assert row.label_space == "confusing20@demo:clip-balanced"
+    assert row.provenance["question"] == "main-object, mean over tokens"
+    (path,) = (tmp_path / "out/predictions").glob("*.parquet")
+    table = pl.read_parquet(path)
+    (space,) = (tmp_path / "out/label_spaces").glob("*.csv")
+    candidates = pl.read_csv(space).filter(imagenet_index=9).sort("candidate_index")
+    photo = table.filter(label=9).row(0, named=True)
+    files = {one.name: one for one in (tmp_path / "set/9 ostrich").iterdir()}
+    known = Models(FeatureStore(tmp_path / "afresh"))
+    data = {sha256(one.read_bytes()).hexdigest(): one for one in files.values()}
+    found = answer_losses(
+        name,
+        [photo["photo_id"]],
+        lambda key: data[key].read_bytes(),
+        [candidates["candidate_name"].to_list()],
+        known=known,
+    )
+    best = int(np.argmin(found.values[0]))
+    assert photo["predicted"] == candidates["candidate_index"][best]
+    assert photo["max_logit"] == pytest.approx(-found.values[0].min(), rel=1e-4)
