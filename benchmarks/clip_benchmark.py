@@ -1,0 +1,266 @@
+"""`counterset evaluate` beside the peer `clip-benchmark`, same photos, same weights.
+
+    python -m benchmarks.clip_benchmark FOLDER --work FOLDER [--photos 200] [--models 4]
+
+The peer runs through its own command line in an environment of its own, made below the
+work folder with `uv` (`--peer PYTHON` names one that is there). Both are whole
+processes: start, weights, texts, photos, numbers, files. Weights are random and saved
+once; ten classes, so that texts are few. Precision is matched: fp32 with `--no_amp`,
+bf16 with the peer's own autocast. The second question (another prompt set, another
+label space) is put to our stored features; the peer has none, and starts anew.
+
+In fp32 the top-1 of every photo is compared; where they differ, the gap between the
+peer's two best logits (times 100) is shown.
+"""
+
+import argparse
+import csv
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.interleaved import machine, middle, ratios, table
+from evaluation import imagenet
+from evaluation.tables import read
+
+PEER = ("clip-benchmark==1.6.2", "numpy<2.3", "requests")
+# it imports requests without asking for it, and fails with a newer numpy
+CLASSES = (1, 9, 94, 130, 207, 235, 281, 291, 296, 340)
+PROMPT = "A photo of {c}."
+# the peer's own loop; only its answers are looked at as they pass
+RUNNER = """
+import os, sys
+import numpy as np
+from clip_benchmark import cli
+from clip_benchmark.metrics import zeroshot_classification as zero_shot
+run = zero_shot.run_classification
+def seen(*args, **more):
+    logits, truth = run(*args, **more)
+    best = logits.topk(2, dim=1)
+    np.savez(os.environ["ANSWERS"], best=best.indices.numpy(), top=best.values.numpy())
+    return logits, truth
+zero_shot.run_classification = seen
+cli.main()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds of a process and its children."""
+
+    wall: float
+    cpu: float
+
+
+def timed(command: Sequence[object], **more: str) -> Spent:
+    """Run a program to its end."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    done = subprocess.run(
+        list(map(str, command)),
+        env=os.environ | more,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    wall = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        sys.exit(f"{command[0]} failed:\n{done.stderr[-3000:]}")
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Spent(wall, used)
+
+
+def peer_python(work: Path) -> Path:
+    """The peer's environment, made if it is not there."""
+    folder = work / "peer"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        uv = shutil.which(
+            "uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        )
+        if uv is None:
+            sys.exit("uv is not installed; name an environment with --peer PYTHON")
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        subprocess.run([uv, "venv", "-q", "--python", version, folder], check=True)
+        subprocess.run(
+            [uv, "pip", "install", "-q", "--python", python, *PEER], check=True
+        )
+    return python
+
+
+def lay_out(photos: Path, work: Path, count: int) -> list[str]:
+    """Photos in class folders, as both read them; their sha256 in the peer's order."""
+    import hashlib
+
+    root = work / "photos" / "val"
+    shutil.rmtree(root, ignore_errors=True)
+    found = sorted(path for path in photos.rglob("*.jp*g"))
+    found = found[:: max(1, len(found) // count)][:count]
+    names = imagenet.names()
+    for place, path in enumerate(found):
+        index = CLASSES[place % len(CLASSES)]
+        folder = root / f"{index} {names[index]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / f"{place:06}.jpg")
+    order = sorted(root.rglob("*.jpg"), key=lambda one: (one.parent.name, one.name))
+    ordered = sorted(CLASSES, key=lambda one: f"{one} {names[one]}")
+    about = {"imagenet1k-unverified": [names[one] for one in ordered]}
+    (work / "names.json").write_text(json.dumps(about))
+    prompts = {"imagenet1k-unverified": [PROMPT]}
+    (work / "prompts.json").write_text(json.dumps(prompts))
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in order]
+
+
+def save_weights(model: str, count: int, work: Path) -> list[Path]:
+    """Checkpoints with random weights."""
+    import open_clip
+    import torch
+
+    found = []
+    for seed in range(count):
+        path = work / f"{model}-{seed}.pt"
+        if not path.exists():
+            torch.manual_seed(seed)
+            torch.save(open_clip.create_model(model).state_dict(), path)
+        found.append(path)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Both programs, ready to be run on the same question."""
+
+    work: Path
+    peer: Path
+    model: str
+    weights: list[Path]
+    jobs: int
+
+    def theirs(self, models: int, *, amp: bool) -> Spent:
+        """The peer, on the first so many models."""
+        out = self.work / "peer-out"
+        out.mkdir(exist_ok=True)
+        named = [f"{self.model},{path}" for path in self.weights[:models]]
+        command: list[object] = [self.peer, "-c", RUNNER, "eval"]
+        command += ["--dataset", "imagenet1k-unverified", "--split", "test"]
+        command += ["--dataset_root", self.work / "photos", "--num_workers", self.jobs]
+        command += ["--task", "zeroshot_classification", "--pretrained_model", *named]
+        command += ["--custom_classname_file", self.work / "names.json"]
+        command += ["--custom_template_file", self.work / "prompts.json", "--quiet"]
+        command += ["--output", f"{out}/{{pretrained}}.json"]
+        if not amp:
+            command.append("--no_amp")
+        return timed(command, ANSWERS=str(self.work / "answers.npz"))
+
+    def ours(
+        self, models: int, precision: str, *more: object, fresh: bool = True
+    ) -> Spent:
+        """Ours, from nothing or from stored features."""
+        out = self.work / f"ours-{precision}"
+        if fresh:
+            shutil.rmtree(out, ignore_errors=True)
+        command: list[object] = [Path(sys.executable).parent / "counterset", "evaluate"]
+        for path in self.weights[:models]:
+            command += ["-m", f"open_clip:{self.model}/{path}"]
+        command += ["-d", self.work / "photos" / "val", "--out", out, "--quiet"]
+        command += ["--precision", precision, "--jobs", self.jobs]
+        return timed([*command, *(more or ("--label-space", "dataset"))])
+
+
+def disagreements(bench: Bench, ids: list[str]) -> list[str]:
+    """Photos whose top-1 differs after a run of each on one model, in fp32."""
+    import numpy as np
+
+    answers = np.load(bench.work / "answers.npz")
+    names = json.loads((bench.work / "names.json").read_text())["imagenet1k-unverified"]
+    theirs = {
+        one: (names[best[0]], float(top[0] - top[1]))
+        for one, best, top in zip(ids, answers["best"], answers["top"], strict=True)
+    }
+    found, compared = [], 0
+    for path in sorted((bench.work / "ours-fp32" / "predictions").rglob("*.parquet")):
+        rows = read(path)
+        photos, mine = (
+            rows.column(one).to_pylist() for one in ("photo_id", "predicted_name")
+        )
+        compared += len(photos)
+        for photo, name in zip(photos, mine, strict=True):
+            other, gap = theirs[photo]
+            if other != name:
+                found.append(f"{photo[:12]}: {other} / {name}, gap {gap:.2g}")
+    print(f"{compared - len(found)} of {compared} photos have the same top-1 in fp32")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="JPEGs, in it and below it")
+    parser.add_argument("--work", type=Path, required=True, help="kept between runs")
+    parser.add_argument("--peer", type=Path, help="python that has clip-benchmark")
+    parser.add_argument("--model", default="ViT-B-32")
+    parser.add_argument("--models", type=int, default=4, help="of the larger question")
+    parser.add_argument("--photos", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=3)
+    chosen = parser.parse_args()
+    work = chosen.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    bench = Bench(
+        work=work,
+        peer=chosen.peer or peer_python(work),
+        model=chosen.model,
+        weights=save_weights(chosen.model, max(1, chosen.models), work),
+        jobs=os.cpu_count() or 1,
+    )
+    ids = lay_out(chosen.folder, work, chosen.photos)
+    print(f"{len(ids)} photos, {chosen.model}, {chosen.repeats} rounds, {PEER[0]}")
+    print(f"{machine('torch', 'open_clip_torch', 'pillow')}\n", flush=True)
+    rows = []
+    wrong: list[str] = []
+    for models in dict.fromkeys((1, chosen.models)):
+        for precision in ("fp32", "bf16"):
+            pairs = []
+            for _ in range(chosen.repeats):
+                mine = bench.ours(models, precision)
+                pairs.append((bench.theirs(models, amp=precision == "bf16"), mine))
+                if precision == "fp32" and models == 1 and len(pairs) == 1:
+                    wrong = disagreements(bench, ids)
+            peer, own = zip(*pairs, strict=True)
+            rows.append(
+                [
+                    f"{models} model(s), {precision}",
+                    f"{middle([one.wall for one in peer]):.1f}",
+                    f"{middle([one.wall for one in own]):.1f}",
+                    ratios([one.wall for one in peer], [one.wall for one in own]),
+                    ratios([one.cpu for one in peer], [one.cpu for one in own]),
+                ]
+            )
+    print("\n".join(wrong))
+    head = ["", "peer, wall s", "ours, wall s", "ratio, wall", "ratio, CPU"]
+    print(table(head, rows), flush=True)
+    print()
+    first = bench.ours(1, "fp32")
+    again = []
+    for name, more in (
+        ("the same question", ("--label-space", "dataset")),
+        ("prompts openclip7", ("--label-space", "dataset", "--prompts", "openclip7")),
+        ("the same once more", ("--label-space", "dataset", "--prompts", "openclip7")),
+    ):
+        spent = bench.ours(1, "fp32", *more, fresh=False)
+        share = f"{100 * spent.cpu / first.cpu:.1f} %"
+        again.append([name, f"{spent.wall:.1f}", f"{spent.cpu:.1f}", share])
+    first_row = ["first run", f"{first.wall:.1f}", f"{first.cpu:.1f}", "100 %"]
+    print(table(["ours", "wall s", "CPU s", "of the first"], [first_row, *again]))
+    with (work / "clip_benchmark.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([head, *rows])
+
+
+if __name__ == "__main__":
+    main()
