@@ -127,7 +127,7 @@ def scatter(
         _frame(axes, whole, tracks, scale=scale, equal=equal, names=names)
         for track in tracks:
             _track(axes, track, scale)
-        for mark in sorted(whole, key=lambda mark: mark.who.kind != "baseline"):
+        for mark in sorted(whole, key=_layer):
             few = len(whole) <= MANY
             _draw(axes, mark, scale, intervals=few, size=6.5 if few else 4.5)
         _entries(axes, whole)
@@ -153,11 +153,16 @@ def small(
         _frame(axes, whole, tracks, scale="linear", equal="", names=names)
         for track in tracks:
             _track(axes, track, "linear")
-        for mark in sorted(whole, key=lambda mark: mark.who.kind != "baseline"):
+        for mark in sorted(whole, key=_layer):
             _draw(axes, mark, "linear", intervals=False, size=4.5)
         axes.set_title(title, fontsize=10, color=svg.INK, loc="left")
 
     return svg.draw(2.9, 2.8, paint, about=about)
+
+
+def _layer(mark: Mark) -> tuple[bool, bool]:
+    """Baselines lie below; hollow marks on top, where they hide nothing."""
+    return mark.who.kind != "baseline", mark.who.demonstration
 
 
 def _frame(
@@ -172,29 +177,46 @@ def _frame(
     to = forward(scale)
     x = _range([e for m in marks for e in (m.x, *(m.x_ci or ()))], scale)
     y = _range([e for m in marks for e in (m.y, *(m.y_ci or ()))], scale)
-    if equal and min(x[1], y[1]) - max(x[0], y[0]) < 0.3 * (x[1] - x[0]):
-        x = y = (min(x[0], y[0]), max(x[1], y[1]))  # else x = y were not to be seen
+    if equal and not _comparable(x, y):
+        x = y = (min(x[0], y[0]), max(x[1], y[1]))
     axes.set(xlim=x, ylim=y, xlabel=names[0], ylabel=names[1])
     if equal and max(x[0], y[0]) < min(x[1], y[1]):
-        _diagonal(axes, max(x[0], y[0]), min(x[1], y[1]), equal)
+        _diagonal(axes, marks, (max(x[0], y[0]), min(x[1], y[1])), equal)
     if scale != "linear":
         for axis, (low, high) in ((axes.xaxis, x), (axes.yaxis, y)):
             ticks = [tick for tick in _TICKS if low <= to(tick) <= high]
             axis.set_ticks([to(tick) for tick in ticks], [f"{t:g}" for t in ticks])
 
 
-def _diagonal(axes: "Axes", low: float, high: float, said: str) -> None:
-    """The line x = y, as far as it lies inside, and what it means."""
-    axes.plot(
-        [low, high], [low, high], color=svg.FAINT, linestyle=(0, (4, 3)), linewidth=0.9
-    )
-    (x, y), (right, top) = axes.transData.transform([(low, low), (high, high)])
-    if right - x > 60:
-        axes.text(
-            high, high, f"{said} ", color=svg.FAINT, ha="right", va="bottom",
-            rotation=math.degrees(math.atan2(top - y, right - x)),
-            rotation_mode="anchor", fontsize=9,
-        )  # fmt: skip
+def _comparable(x: tuple[float, float], y: tuple[float, float]) -> bool:
+    """Whether ranges of their own leave the line x = y to be seen, and not twisted."""
+    wide, high = x[1] - x[0], y[1] - y[0]
+    return min(x[1], y[1]) - max(x[0], y[0]) >= 0.3 * wide and 0.5 < wide / high < 2
+
+
+def _diagonal(
+    axes: "Axes", marks: Sequence[Mark], ends: tuple[float, float], said: str
+) -> None:
+    """The line x = y, as far as it lies inside, and what it means where it is free."""
+    low, high = ends
+    axes.plot(ends, ends, color=svg.FAINT, linestyle=(0, (4, 3)), linewidth=0.9)
+    place = axes.transData.transform
+    (x, y), (right, top) = place([(low, low), (high, high)])
+    if right - x < 60:
+        return
+    dots = [place((mark.x, mark.y)) for mark in marks]
+
+    def room(part: float) -> float:
+        middle = (x + part * (right - x) - 20, y + part * (top - y) - 15)
+        return min((math.dist(middle, dot) for dot in dots), default=0.0)
+
+    part = max((0.98, 0.75, 0.5, 0.3), key=lambda one: min(room(one), 50))
+    axes.text(
+        low + part * (high - low), low + part * (high - low), f"{said} ",
+        color=svg.FAINT, ha="right", va="bottom",
+        rotation=math.degrees(math.atan2(top - y, right - x)),
+        rotation_mode="anchor", fontsize=9,
+    )  # fmt: skip
 
 
 def _range(ends: Sequence[float], scale: str) -> tuple[float, float]:
