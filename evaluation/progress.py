@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def bar() -> "Iterator[Told]":
-    """A function to tell how many photos of how many are done.
+def bar(what: str = "photos") -> "Iterator[Told]":
+    """A function to tell how many of `what` of how many are done.
 
     A pass that begins anew, such as that of the next models, begins a new bar. Where
     stderr is no terminal, only finished bars are printed.
     """
-    columns = ("photos", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as shown:
-        task = shown.add_task("photos", total=None)
+        task = shown.add_task(what, total=None)
         shown.update(task, visible=False)
         last = 0
 
         def tell(done: int, total: int) -> None:
             nonlocal task, last
             if done < last:
-                task = shown.add_task("photos", total=total)
+                task = shown.add_task(what, total=total)
             last = done
             shown.update(task, completed=done, total=total, visible=True)
 

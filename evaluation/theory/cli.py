@@ -1,14 +1,16 @@
 """The commands `theory theorem | mnist | objects`: parse, call, print; no logic."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from evaluation.theory.outputs import Line
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -346,18 +348,10 @@ def _answer(
         typer.echo(f"written: {(out or Path()) / file}")
 
 
-@contextmanager
-def _progress(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+def _progress(what: str, *, quiet: bool) -> "AbstractContextManager[Any]":
     """A progress bar on stderr, as a function of done and total."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TimeRemainingColumn,
-    )
+    if quiet:
+        return nullcontext(lambda done, total: None)
+    from evaluation.progress import bar
 
-    columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as shown:
-        task = shown.add_task(what, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    return bar(what)
