@@ -230,6 +230,7 @@ def main() -> None:
             for _ in range(chosen.repeats):
                 mine = bench.ours(models, precision)
                 pairs.append((bench.theirs(models, amp=precision == "bf16"), mine))
+                print(f"{models} model(s), {precision}: {pairs[-1]}", flush=True)
                 if precision == "fp32" and models == 1 and len(pairs) == 1:
                     wrong = disagreements(bench, ids)
             peer, own = zip(*pairs, strict=True)
