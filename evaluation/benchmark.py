@@ -69,7 +69,7 @@ class Plan:
         device: as `evaluation.models.Runtime`.
         together: models held in memory at once; each such batch decodes the photos
             once.
-        batch_size: photos a model sees at once; 0 lets the device choose.
+        batch_size: photos a model sees at once; None lets the device choose.
         jobs: threads that decode.
         max_failed: largest share of photos that may fail, 0 to 1.
         skip_missing: leave out models that cannot be loaded, as notes, instead of
@@ -96,7 +96,7 @@ class Plan:
     precision: Precision = "fp32"
     device: str = "auto"
     together: int = 4
-    batch_size: int = 64
+    batch_size: int | None = None
     jobs: int = 2
     max_failed: float = 0.05
     skip_missing: bool = False

@@ -14,7 +14,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LIBRARIES = ("counterset", "torch", "open_clip_torch", "timm", "pillow", "numpy")
+_LIBRARIES = (
+    "counterset", "torch", "torchvision", "open_clip_torch", "timm", "transformers",
+    "pillow", "numpy", "numba",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,15 @@ def describe(model: Model) -> ModelRecord:
         logit_bias=float(getattr(model, "logit_bias", 0.0)) if text else 0.0,
         link=getattr(model, "link", "softmax"),
         normalisation=getattr(model, "normalisation", ()),
-        versions={name: version(name) for name in _LIBRARIES},
+        versions={name: found for name in _LIBRARIES if (found := _version(name))},
     )
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

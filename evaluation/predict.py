@@ -84,7 +84,7 @@ def predict(
     store: FeatureStore,
     prompts: str = "paper",
     label_space: str = "imagenet",
-    batch_size: int = 64,
+    batch_size: int | None = None,
     jobs: int = 2,
     together: int = 4,
     progress: Progress | None = None,
@@ -97,7 +97,7 @@ def predict(
         store: where features are kept; what it has is not computed again.
         prompts: a prompt set's name or file; classifiers do not use it.
         label_space: a label space's name or file.
-        batch_size: photos a model sees at once.
+        batch_size: photos a model sees at once; None lets the device choose.
         jobs: threads that decode.
         together: models held in memory at once; each such batch of models decodes the
             photos once.
@@ -135,7 +135,7 @@ def answer(
     asked: Asked,
     *,
     known: Models,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     jobs: int = 2,
     progress: Progress | None = None,
 ) -> dict[str, Answers]:
@@ -146,7 +146,7 @@ def answer(
         model_names: full names.
         asked: prompts, class names and label space.
         known: loaded models, and the store of their features.
-        batch_size: photos a model sees at once.
+        batch_size: photos a model sees at once; None lets the device choose.
         jobs: threads that decode.
         progress: told how far the pass over the photos is.
 

@@ -270,7 +270,7 @@ _FRACTIONS: Mapping[type, str] = {
     FactorResult: "average worst_classes",
     Line: "band",
     PairedTest: "difference",
-    RobustPoint: "x y predicted effective_robustness effective_robustness_ci",
+    RobustPoint: "x y x_ci y_ci predicted effective_robustness effective_robustness_ci",
     ScalingPoint: "value",
 }
 """Fields that are fractions, by what they are fields of; see `in_points`."""

@@ -98,7 +98,7 @@ def test_names_are_those_zero_shot_models_are_asked_for(card):
 
 def test_models_are_the_suites(card):
     paper = suite("counteranimal")
-    assert tuple(card.evaluate.models) == paper.models
+    assert tuple(card.evaluate.models) == paper.of("zero_shot")
     assert (card.evaluate.prompts, card.evaluate.label_space) == (
         paper.prompts,
         paper.label_space,
