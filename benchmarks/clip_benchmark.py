@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.interleaved import machine, middle, ratios, table
+from benchmarks._interleaved import machine, middle, ratios, table
 from evaluation import imagenet
 from evaluation.tables import read
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.interleaved import machine, table
+from benchmarks._interleaved import machine, table
 from evaluation.extract import Models, extract
 from evaluation.features import FeatureStore
 from evaluation.models import PixelSpec, Runtime

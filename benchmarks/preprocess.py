@@ -17,7 +17,7 @@ import torch
 from open_clip.transform import image_transform
 from PIL import Image
 
-from benchmarks.interleaved import interleaved, machine, middle, ratios, table
+from benchmarks._interleaved import interleaved, machine, middle, ratios, table
 from evaluation.images import decode, fit
 from evaluation.models import PixelSpec
 from evaluation.pixels import fastest

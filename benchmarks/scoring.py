@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from benchmarks.interleaved import machine, table
+from benchmarks._interleaved import machine, table
 from evaluation import imagenet, models
 from evaluation.answers import Answers, Asked
 from evaluation.examples import ExampleSet, from_table

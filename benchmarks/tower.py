@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.interleaved import interleaved, machine, middle, ratios, table
+from benchmarks._interleaved import interleaved, machine, middle, ratios, table
 from evaluation.models import Runtime, _forward
 from evaluation.models._forward import Tower
 
