@@ -7,9 +7,9 @@ on their order, so the order is chosen for speed: 32 rows of a picture are turne
 their side, and each weight is applied to all of them at once. Only what the crop keeps
 is computed.
 
-Compiled by numba where that is installed; without it these are plain functions that
-give the same and are too slow to be of use. Importing numba takes half a second, so
-this module is imported only where many photos are waiting.
+Compiled by numba; without it (a Python that it does not know yet) these are plain
+functions that give the same and are too slow to be of use. Importing numba takes half a
+second, so this module is imported only where many photos are waiting.
 """
 
 import importlib

@@ -59,7 +59,7 @@ class Models:
 
     Args:
         store: where features are kept.
-        runtime: precision and device of all of them.
+        runtime: precision, device and decoder of all of them.
     """
 
     def __init__(self, store: FeatureStore, runtime: Runtime = FP32) -> None:
@@ -97,6 +97,8 @@ class Models:
     def _identity(self, name: str) -> str:
         if name not in self._identities:
             self._identities[name] = models.identity(name)
+        if self.runtime.decoder != "pillow":  # its pixels are part of a record
+            return f"{self._identities[name]} {self.runtime.decoder}"
         return self._identities[name]
 
 
@@ -125,7 +127,8 @@ def extract(
         batch_size: photos a model sees at once; None: what suits the device.
         jobs: threads that decode.
         progress: told how far the pass is.
-        runtime: precision and device; not read where `loaded` is given, which has one.
+        runtime: precision, device and decoder; not read where `loaded` is given, which
+            has one.
         loaded: models to share with the caller.
 
     Returns: features by model name.
@@ -258,7 +261,9 @@ def _pass(
         # the next block is waited for and put together here
         with ThreadPoolExecutor(1, "models") as runner:
             behind: tuple[Future[None], int] | None = None
-            for block, pictures in decoded(blocks, specs, read, jobs=jobs):
+            for block, pictures in decoded(
+                blocks, specs, read, jobs=jobs, runtime=known.runtime
+            ):
                 for one, picture in zip(block, pictures, strict=True):
                     if picture.error is not None and not picture.lasting:
                         unreadable[one] = picture.error

@@ -78,8 +78,14 @@ class ModelRecord:
             self.quick_gelu,  # equal weights run with another activation are others
             asdict(self.spec),
             self.normalisation,
+            _pillow(self.versions),
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def _pillow(versions: dict[str, str]) -> str:
+    """Major version of Pillow, this one's if none is named: pixels hang on it."""
+    return versions.get("pillow", version("pillow")).partition(".")[0]
 
 
 def describe(model: Model) -> ModelRecord:
@@ -227,9 +233,10 @@ class FeatureStore:
             found = json.loads(path.read_text(encoding="utf-8"))
             found["spec"] = PixelSpec(**found["spec"])
             found["normalisation"] = tuple(map(tuple, found["normalisation"]))
-            return ModelRecord(**found)
+            record = ModelRecord(**found)
         except (OSError, ValueError, TypeError, KeyError):
             return None  # not there, or of another version: the model tells it anew
+        return record if _pillow(record.versions) == _pillow({}) else None
 
     def remember(
         self,

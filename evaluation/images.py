@@ -117,6 +117,40 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return _guarded(lambda: _upright_rgb(_open(data, max_pixels)))
 
 
+def plain_jpeg(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int] | None:
+    """Size of a JPEG that is safe with any decoder; its pixels are not decoded.
+
+    That is one picture of three 8-bit channels in YCbCr, with no EXIF orientation but
+    1, that ends in its end marker. Everything else (other formats, grey, CMYK, RGB as
+    such, multi-picture files, truncated ones) is for `decode`.
+
+    Args:
+        data: the file's bytes.
+        max_pixels: as `decode`.
+
+    Returns: width and height; None where it is something else.
+    """
+    if not data.endswith(b"\xff\xd9"):
+        return None
+    try:
+        return _guarded(lambda: _plain_extent(_open(data, max_pixels)))
+    except DecodeError:
+        return None
+
+
+def _plain_extent(image: ImageFile.ImageFile) -> tuple[int, int] | None:
+    if (
+        image.format != "JPEG"
+        or image.mode != "RGB"
+        or _orientation(image) != 1
+        # else its three channels may be red, green and blue themselves
+        or [channel[0] for channel in getattr(image, "layer", ())] != [1, 2, 3]
+        or image.info.get("adobe_transform", 1) != 1
+    ):
+        return None
+    return image.size
+
+
 def fit(image: Image.Image, spec: PixelSpec) -> "NDArray[np.uint8]":
     """Cut the square a model wants; bit-identical to open_clip's and timm's PIL steps.
 
@@ -157,7 +191,7 @@ def plan(extent: tuple[int, int], spec: PixelSpec) -> tuple[int, int, int, int]:
     size = spec.size
     width, height = extent
     if spec.resize == "squash":
-        width, height = size, size
+        width, height = spec.resize_to, spec.resize_to
     elif width <= height:
         width, height = spec.resize_to, int(spec.resize_to * height / width)
     else:

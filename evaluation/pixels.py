@@ -1,8 +1,9 @@
 """Photos to squares of pixels, by threads, ahead of the models that wait for them.
 
 A photo is decoded once, and one square is cut for every `PixelSpec` asked for. Where
-many photos are waiting and numba is installed, squares are cut by a compiled form of
-Pillow's arithmetic (`evaluation._resample`): the same pixels, sooner.
+many photos are waiting, squares are cut by a compiled form of Pillow's arithmetic
+(`evaluation._resample`): the same pixels, sooner. With the decoder "torchvision", plain
+JPEGs are decoded and resized where the models run (`evaluation._jpeg`).
 """
 
 import logging
@@ -11,16 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image
 
 from evaluation.errors import DecodeError, InputError
-from evaluation.images import decode, fit, plan
-from evaluation.models import PixelSpec
+from evaluation.images import decode, fit, plain_jpeg, plan
+from evaluation.models import FP32, PixelSpec, Runtime
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,7 @@ Reader = Callable[[str], bytes]
 _AHEAD = 2  # blocks that are decoded before they are needed
 _ONE_PIECE = 1 << 29  # bytes: more than four for each pixel that is allowed
 _MANY = 2000  # photos that are worth a second of compiling
+_TOGETHER = 32  # photos that torchvision decodes at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ def decoded(
     read: Reader,
     *,
     jobs: int,
+    runtime: Runtime = FP32,
 ) -> Iterator[tuple[list[str], list[Picture]]]:
     """Blocks with their pictures, the next ones being decoded meanwhile.
 
@@ -63,18 +68,35 @@ def decoded(
         specs: squares wanted of a photo.
         read: bytes of a photo.
         jobs: threads that decode.
+        runtime: its decoder, and where that runs; several devices take turns.
+
+    Raises:
+        ConfigError: no such device.
     """
     cut = fit if sum(map(len, blocks)) < _MANY else fastest()
     with ThreadPoolExecutor(max(1, jobs), "decode") as pool:
+        if runtime.decoder == "torchvision":
+            from evaluation.models._forward import devices
 
-        def start(block: list[str]) -> list[Future[Picture]]:
-            return [pool.submit(picture, one, specs(one), read, cut) for one in block]
+            places = cycle(devices(runtime.device))
+
+        def start(block: list[str]) -> list[Future[list[Picture]]]:
+            if runtime.decoder == "torchvision":
+                return [
+                    pool.submit(_on_device, some, specs, read, cut, next(places))
+                    for some in _stretches(block, _TOGETHER)
+                ]
+            return [
+                pool.submit(lambda one: [picture(one, specs(one), read, cut)], one)
+                for one in block
+            ]
 
         waiting = deque(start(block) for block in blocks[:_AHEAD])
         try:
             for number, block in enumerate(blocks):
                 waiting.extend(start(one) for one in blocks[number + _AHEAD :][:1])
-                yield block, [future.result() for future in waiting.popleft()]
+                done = [future.result() for future in waiting.popleft()]
+                yield block, [one for some in done for one in some]
         finally:
             for futures in waiting:
                 for future in futures:
@@ -85,11 +107,64 @@ def picture(
     photo_id: str, specs: set[PixelSpec], read: Reader, cut: Fit = fit
 ) -> Picture:
     """Read and decode one photo; whatever is wrong with it is in the answer."""
+    data = _bytes(photo_id, read)
+    return data if isinstance(data, Picture) else _from_bytes(data, specs, cut)
+
+
+def _on_device(
+    photo_ids: Sequence[str],
+    specs: Callable[[str], set[PixelSpec]],
+    read: Reader,
+    cut: Fit,
+    device: "torch.device",
+) -> list[Picture]:
+    """As `picture` of each; plain JPEGs by torchvision, at once.
+
+    What it refuses is given to Pillow, which may not, and which tells the reason.
+    """
+    from evaluation import _jpeg
+
+    found = [_bytes(one, read) for one in photo_ids]
+    plain = {
+        place: (data, extent)
+        for place, data in enumerate(found)
+        if not isinstance(data, Picture) and (extent := plain_jpeg(data))
+    }
+    wanted = [specs(one) for one in photo_ids]
+    made = _jpeg.squares(
+        [data for data, _ in plain.values()],
+        [extent for _, extent in plain.values()],
+        [wanted[place] for place in plain],
+        device,
+    )
+    squares = dict(zip(plain, made, strict=True))
+    pictures = []
+    for place, data in enumerate(found):
+        ready = squares.get(place)
+        if isinstance(data, Picture):
+            pictures.append(data)
+        elif ready is not None:
+            pictures.append(Picture(ready))
+        else:
+            pictures.append(_from_bytes(data, wanted[place], cut))
+    return pictures
+
+
+def _stretches(block: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(block), size):
+        yield block[start : start + size]
+
+
+def _bytes(photo_id: str, read: Reader) -> bytes | Picture:
+    """Of a photo; a picture that says so where they cannot be read."""
     try:
-        data = read(photo_id)
+        return read(photo_id)
     except (OSError, InputError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return Picture({}, f"cannot be read: {reason}", lasting=False)
+
+
+def _from_bytes(data: bytes, specs: set[PixelSpec], cut: Fit) -> Picture:
     try:
         image = decode(data)
     except DecodeError as error:

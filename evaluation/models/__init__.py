@@ -17,7 +17,7 @@ the backend and whose value is such a module.
 import importlib
 import pkgutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["zero_shot", "classifier", "lvlm"]
 Precision = Literal["fp32", "bf16"]
+Decoder = Literal["pillow", "torchvision"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,15 @@ class Runtime:
             bfloat16. Texts, normalisation, similarity and softmax stay in float32.
         device: "cpu", "cuda", "cuda:1"; "auto" is every GPU of the machine, else the
             CPU.
+        decoder: "pillow", whose pixels are those of the models' own pipelines, or
+            "torchvision": JPEGs are decoded and resized where the models run, sooner on
+            a GPU, to pixels that differ a little. Files that are not plain JPEGs (see
+            `images.plain_jpeg`), and vision-language models, have Pillow's either way.
     """
 
     precision: Precision = "fp32"
     device: str = "auto"
+    decoder: Decoder = "pillow"
 
 
 FP32 = Runtime()
@@ -59,16 +65,18 @@ class PixelSpec:
 
     Attributes:
         size: side of the square handed to the model, in pixels.
-        resize: "shortest" resizes the shorter side to `resize_to` and crops the centre;
-            "squash" resizes both sides to `size`, changing the aspect.
-        resize_to: length of the shorter side before the crop, in pixels.
+        resize: "shortest" resizes the shorter side to `resize_to`, "squash" both sides,
+            changing the aspect; the centre is cropped from either.
+        resize_to: length of that side, or of both, before the crop, in pixels.
         interpolation: PIL filter, antialiased as PIL does.
+        decoder: what decodes and resizes plain JPEGs; see `Runtime`.
     """
 
     size: int
     resize: Literal["shortest", "squash"] = "shortest"
     resize_to: int = 224
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    decoder: Decoder = "pillow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,14 +255,21 @@ def load(name: str, runtime: Runtime = FP32) -> Model:
 
     Args:
         name: full name, such as "timm:resnet50".
-        runtime: precision and device.
+        runtime: precision, device and decoder.
 
     Raises:
-        ConfigError: no such backend or model (the nearest names are given).
+        ConfigError: no such backend or model (the nearest names are given), or the
+            decoder cannot be had.
         RemoteError: weights are not at hand and cannot be fetched.
     """
     backend, rest = _backend(name)
-    return backend.load(rest, runtime)
+    if runtime.decoder == "pillow":
+        return backend.load(rest, runtime)
+    importlib.import_module("evaluation._jpeg").check()  # before weights are fetched
+    model = backend.load(rest, runtime)
+    if model.kind != "lvlm" and not isinstance(model, StoredModel):
+        model.spec = replace(model.spec, decoder=runtime.decoder)
+    return model
 
 
 def identity(name: str) -> str:

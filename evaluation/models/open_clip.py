@@ -324,7 +324,6 @@ def _spec(wanted: Mapping[str, Any], name: str) -> PixelSpec:
     return PixelSpec(
         size=side,
         resize=wanted["resize_mode"],
-        # squashing ignores it: one value, so that equal pixels compare equal
         resize_to=side,
         interpolation=wanted["interpolation"],
     )

@@ -194,21 +194,21 @@ def _spec(wanted: Mapping[str, Any], name: str) -> PixelSpec:
     _, height, width = wanted["input_size"]
     mode, share = wanted["crop_mode"], wanted["crop_pct"]
     kernel = wanted["interpolation"]
-    squash = mode == "squash" and share == 1
     if (
         height != width
-        or not (squash or mode == "center")
+        or mode not in ("center", "squash")
         or kernel not in ("bicubic", "bilinear")
     ):
         message = (
             f"model {name!r} wants preprocessing that is not supported: "
             f"{height} × {width}, crop {mode} at {share}, {kernel}; allowed are "
-            "squares, cropped from the centre or squashed whole, bicubic or bilinear"
+            "squares, cropped from the centre of the photo or of the photo squashed, "
+            "bicubic or bilinear"
         )
         raise ConfigError(message)
     return PixelSpec(
         size=height,
-        resize="squash" if squash else "shortest",
-        resize_to=height if squash else math.floor(height / share),
+        resize="squash" if mode == "squash" else "shortest",
+        resize_to=math.floor(height / share),
         interpolation=kernel,
     )

@@ -1,13 +1,19 @@
 """The same tower in fp32 and bf16, on one device and on several."""
 
+import io
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from evaluation import models
 from evaluation.errors import ConfigError
 from evaluation.features import describe
-from evaluation.models import Runtime
+from evaluation.images import decode, fit
+from evaluation.models import PixelSpec, Runtime
 from evaluation.models._forward import CPU_CHUNK, Tower, devices
+from evaluation.pixels import decoded
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -91,6 +97,14 @@ def test_statistics_of_batch_norms_stay_in_float32():
     assert tower(batch(2, 32)).dtype == torch.float32
 
 
+def test_the_decoder_is_part_of_what_a_model_is(name):
+    near = models.load(name, Runtime(device="cpu", decoder="torchvision"))
+    exact = models.load(name)
+    assert near.spec == replace(exact.spec, decoder="torchvision")
+    assert near.weights == exact.weights
+    assert describe(near).key != describe(exact).key
+
+
 def test_devices_by_name():
     import torch
 
@@ -117,3 +131,27 @@ def test_a_gpu_gives_what_the_cpu_gives(name, precision):
     assert second.device.type == "cpu"
     least = 0.99999 if precision == "fp32" else 0.99
     assert torch.cosine_similarity(first, second).min() > least
+
+
+@pytest.mark.gpu
+def test_a_gpu_decodes_nearly_as_pillow():
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    spec = PixelSpec(64, resize_to=70, decoder="torchvision")
+    files = {}
+    for number in range(70):
+        rough = np.random.default_rng(number).integers(0, 256, (6, 9, 3), np.uint8)
+        image = Image.fromarray(rough).resize((180, 120), Image.Resampling.BICUBIC)
+        file = io.BytesIO()
+        options = {"progressive": True} if number % 3 == 1 else {}
+        image.save(file, "PNG" if number % 3 == 2 else "JPEG", **options)
+        files[str(number)] = file.getvalue()
+    runtime = Runtime(device="auto", decoder="torchvision")
+    [(_, found)] = decoded(
+        [list(files)], lambda _: {spec}, files.__getitem__, jobs=3, runtime=runtime
+    )
+    for one, data in zip(found, files.values(), strict=True):
+        gap = np.abs(one.squares[spec].astype(int) - fit(decode(data), spec))
+        assert gap.mean() < 3

@@ -148,6 +148,57 @@ def test_precisions_are_kept_apart(shelf, tmp_path):
     assert len(asked) == 2  # the store knew it
 
 
+def test_decoders_are_kept_apart(shelf, tmp_path):
+    def load(runtime):
+        return Means("a", PixelSpec(size=8, resize_to=8, decoder=runtime.decoder))
+
+    shelf["a"] = load
+    photos = {}
+    for number, data in enumerate(PHOTOS.values()):
+        file = io.BytesIO()
+        image = Image.open(io.BytesIO(data)).resize((96, 80), Image.Resampling.BICUBIC)
+        # every third is no plain JPEG
+        image.save(file, "JPEG" if number % 3 else "PNG")
+        photos[f"{number:03}"] = file.getvalue()
+    photos["damaged"] = photos["001"][:400]
+    found = {}
+    for decoder in ("pillow", "torchvision"):
+        runtime = Runtime(device="cpu", decoder=decoder)
+        first = run(["a"], tmp_path, photos, runtime=runtime, batch_size=10)["a"]
+        assert first.computed == len(photos)
+        again = run(["a"], tmp_path, photos, runtime=runtime)["a"]
+        assert again.computed == 0
+        np.testing.assert_array_equal(first.values, again.values)
+        assert first.record.spec.decoder == decoder
+        found[decoder] = first
+    exact, near = found["pillow"], found["torchvision"]
+    assert exact.errors == near.errors
+    assert (near.errors[-1] or "").startswith("truncated or damaged")
+    np.testing.assert_allclose(near.values, exact.values, atol=1)
+    np.testing.assert_array_equal(near.values[:23:3], exact.values[:23:3])
+    assert exact.record.key != near.record.key
+
+
+def test_features_of_another_pillow_are_made_anew(shelf, tmp_path, monkeypatch):
+    from evaluation import features
+
+    shelf["a"] = Means("a")
+    first = run(["a"], tmp_path)["a"]
+    real = features.version
+
+    def later(name):
+        return f"{99 if name == 'pillow' else real(name)}.0"
+
+    monkeypatch.setattr(features, "version", later)
+    found = run(["a"], tmp_path)["a"]
+    assert found.computed == len(PHOTOS)
+    assert found.record.key != first.record.key
+    monkeypatch.setattr(
+        features, "version", lambda n: "99.5.1" if n == "pillow" else real(n)
+    )
+    assert run(["a"], tmp_path)["a"].computed == 0  # nothing finer than the major
+
+
 def test_stored_answers_go_to_the_store_and_no_photo_is_read(shelf, tmp_path):
     shelf["told"] = Told("told")
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from evaluation.errors import DecodeError
-from evaluation.images import Header, decode, sniff
+from evaluation.images import Header, decode, fit, plain_jpeg, sniff
+from evaluation.models import PixelSpec
 
 RNG = np.random.default_rng(7)
 PIXELS = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -188,6 +189,57 @@ def test_threads_do_not_leak_warnings_or_mix_up_pictures():
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(work, range(60)))
     assert found == [[i, 2 * i, 255 - i] for i in range(60)]
+
+
+PLAIN = {"plain": {}, "progressive": {"progressive": True}, "444": {"subsampling": 0}}
+
+
+@pytest.mark.parametrize("options", PLAIN.values(), ids=PLAIN)
+def test_plain_jpegs(options):
+    assert plain_jpeg(encoded(PICTURE, "JPEG", **options)) == PICTURE.size
+    assert plain_jpeg(with_orientation("JPEG", 1)) == PICTURE.size
+
+
+def test_what_is_no_plain_jpeg():
+    data = encoded(PICTURE, "JPEG")
+    several = encoded(PICTURE, "MPO", save_all=True, append_images=[PICTURE])
+    others = [
+        b"", b"\xff\xd9", data[:-2], data[:300], data + b"\0", several,
+        encoded(PICTURE, "PNG"), encoded(PICTURE, "JPEG", keep_rgb=True),
+        *(encoded(PICTURE.convert(mode), "JPEG") for mode in ("L", "CMYK")),
+        *(with_orientation("JPEG", value) for value in range(2, 9)),
+    ]  # fmt: skip
+    assert [plain_jpeg(one) for one in others] == [None] * len(others)
+    assert plain_jpeg(data, max_pixels=2399) is None
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (517, 333), (384, 384), (404, 404)])
+@pytest.mark.parametrize(
+    ("mode", "share"), [("squash", 0.95), ("squash", 1.0), ("center", 0.9)]
+)
+def test_squares_are_timms(shape, mode, share):
+    from timm.data.transforms_factory import transforms_imagenet_eval
+
+    from evaluation.models import timm
+
+    theirs = transforms_imagenet_eval(
+        384,
+        crop_pct=share,
+        crop_mode=mode,
+        interpolation="bicubic",
+        use_prefetcher=True,
+    )
+    wanted = {
+        "input_size": (3, 384, 384), "crop_pct": share, "crop_mode": mode,
+        "interpolation": "bicubic",
+    }  # fmt: skip
+    spec = timm._spec(wanted, "timm:x")
+    long = {"squash": {0.95: 404, 1.0: 384}, "center": {0.9: 426}}[mode][share]
+    resize = {"squash": "squash", "center": "shortest"}[mode]
+    assert spec == PixelSpec(384, resize, long)
+    picture = Image.fromarray(RNG.integers(0, 256, (*shape, 3), dtype=np.uint8))
+    found = fit(picture, spec).transpose(2, 0, 1)
+    np.testing.assert_array_equal(found, np.asarray(theirs(picture)))
 
 
 @settings(max_examples=150)

@@ -1,17 +1,20 @@
-"""Squares cut by the compiled form are Pillow's, and decoding stays a little ahead."""
+"""Squares are Pillow's or near them, and decoding stays a little ahead."""
 
 import io
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from evaluation import _resample, pixels
-from evaluation.errors import InputError
+from evaluation import _jpeg, _resample, pixels
+from evaluation.errors import ConfigError, InputError
 from evaluation.images import decode, fit
-from evaluation.models import PixelSpec
+from evaluation.models import PixelSpec, Runtime
 from evaluation.pixels import decoded, fastest, fit_compiled, picture
 
 RNG = np.random.default_rng(11)
@@ -19,6 +22,7 @@ SPECS = [
     PixelSpec(size=20, resize_to=20),
     PixelSpec(size=20, resize_to=23, interpolation="bilinear"),
     PixelSpec(size=17, resize="squash", resize_to=17),
+    PixelSpec(size=17, resize="squash", resize_to=19),
     PixelSpec(size=24, resize_to=17),  # padded with black
 ]
 SHAPES = [(45, 67), (67, 45), (20, 31), (31, 20), (20, 20), (7, 5), (90, 21), (1, 40)]
@@ -49,10 +53,13 @@ def test_large_pictures_that_lie_in_pieces():
     assert (found.view(np.uint8).reshape(2000, 2500, 4)[..., :3] == (9, 120, 250)).all()
 
 
-def _jpeg(**options) -> bytes:
+def _jpeg_of(image, **options) -> bytes:
     file = io.BytesIO()
-    noise(61, 83).save(file, "JPEG", **options)
+    image.save(file, "JPEG", **options)
     return file.getvalue()
+
+
+WHOLE = _jpeg_of(noise(61, 83))
 
 
 def _exif(value) -> Image.Exif:
@@ -78,7 +85,7 @@ def test_photos_are_what_the_models_own_pipelines_see(options):
     from torchvision import transforms
     from torchvision.transforms import InterpolationMode
 
-    data, spec = _jpeg(**options), SPECS[0]
+    data, spec = _jpeg_of(noise(61, 83), **options), SPECS[0]
     theirs = transforms.Compose(
         [transforms.Resize(20, InterpolationMode.BICUBIC), transforms.CenterCrop(20)]
     )
@@ -98,7 +105,7 @@ def test_other_modes_come_the_same_way(mode):
 
 
 def test_one_photo_many_squares():
-    data = _jpeg()
+    data = WHOLE
     found = picture("x", set(SPECS), lambda _: data, fit_compiled)
     assert found.error is None
     assert {spec: one.shape for spec, one in found.squares.items()} == {
@@ -114,7 +121,7 @@ def test_damage_is_told_as_before():
         message = "the shard is damaged"
         raise InputError(message)
 
-    cut = picture("x", {SPECS[0]}, lambda _: _jpeg()[:500])
+    cut = picture("x", {SPECS[0]}, lambda _: WHOLE[:500])
     assert (cut.error or "").startswith("truncated or damaged")
     assert cut.lasting
     gone = picture("x", {SPECS[0]}, missing)
@@ -161,7 +168,7 @@ class TestFastest:
 def test_it_is_asked_only_where_photos_are_many(monkeypatch):
     asked = []
     monkeypatch.setattr(pixels, "fastest", lambda: asked.append(1) or fit)
-    data = _jpeg()
+    data = WHOLE
     spec = {SPECS[0]}
     few = [[str(one) for one in range(8)]]
     list(decoded(few, lambda _: spec, lambda _: data, jobs=1))
@@ -172,7 +179,7 @@ def test_it_is_asked_only_where_photos_are_many(monkeypatch):
 
 
 def test_decoding_stays_a_few_blocks_ahead():
-    data, lock, read = _jpeg(), threading.Lock(), []
+    data, lock, read = WHOLE, threading.Lock(), []
 
     def reader(photo_id):
         with lock:
@@ -189,3 +196,116 @@ def test_decoding_stays_a_few_blocks_ahead():
         assert len(read) <= 3 * (1 + pixels._AHEAD)
     assert [block for block, _ in coming] == blocks[1:]
     assert sorted(read) == sorted(sum(blocks, []))
+
+
+class TestTorchvision:
+    """Its CPU decoder stands for nvJPEG: one code runs both."""
+
+    RUNTIME = Runtime(device="cpu", decoder="torchvision")
+    SPECS = tuple(replace(spec, decoder="torchvision") for spec in SPECS)
+
+    def pictures(self, files):
+        names = [str(place) for place in range(len(files))]
+        coming = decoded(
+            [names[:2], names[2:]],
+            lambda _: set(self.SPECS),
+            lambda one: files[int(one)],
+            jobs=2,
+            runtime=self.RUNTIME,
+        )
+        return [one for _, some in coming for one in some]
+
+    def test_squares_are_near_pillows(self):
+        smooth = noise(8, 11).resize((110, 80), Image.Resampling.BICUBIC)
+        files = []
+        for options in ({}, {"progressive": True}, {"subsampling": 0}):
+            files.append(_jpeg_of(smooth, quality=95, **options))
+        files.append(_jpeg_of(smooth.resize((5, 7)), quality=95))
+        for data, found in zip(files, self.pictures(files), strict=True):
+            assert found.error is None
+            for spec in self.SPECS:
+                square = found.squares[spec]
+                assert (square.shape, square.dtype) == ((spec.size,) * 2 + (3,), "u1")
+                gap = np.abs(square.astype(int) - fit(decode(data), spec))
+                assert gap.max() <= 4, spec
+
+    @pytest.mark.parametrize("kind", ["turned", "PNG", "L", "CMYK", "RGB", "tail"])
+    def test_what_is_no_plain_jpeg_is_pillows(self, kind):
+        image = noise(40, 50)
+        if kind == "PNG":
+            file = io.BytesIO()
+            image.save(file, kind)
+            data = file.getvalue()
+        elif kind in ("L", "CMYK"):
+            data = _jpeg_of(image.convert(kind))
+        elif kind == "RGB":
+            data = _jpeg_of(image, keep_rgb=True)
+        elif kind == "turned":
+            data = _jpeg_of(image, exif=_exif(6))
+        else:
+            data = _jpeg_of(image) + b"tail"
+        (found,) = self.pictures([data])
+        for spec in self.SPECS:
+            np.testing.assert_array_equal(found.squares[spec], fit(decode(data), spec))
+
+    @settings(max_examples=50)
+    @given(st.integers(2, 2500), st.binary(min_size=1, max_size=40), st.booleans())
+    def test_a_file_is_refused_with_the_same_reason(self, place, damage, cut):
+        whole = WHOLE
+        place %= len(whole)
+        data = whole[:place] + damage + (b"" if cut else whole[place + len(damage) :])
+        good, found = self.pictures([whole, data])
+        assert good.error is None
+        wanted = picture("x", set(self.SPECS), lambda _: data)
+        assert (found.error, found.lasting) == (wanted.error, wanted.lasting)
+
+    def test_one_that_torchvision_refuses_costs_the_others_nothing(self, monkeypatch):
+        import torch
+
+        decode_all = _jpeg._decode
+
+        def fussy(files, device):
+            if files[0] is WHOLE or len(files) > 1:
+                message = "this one"
+                raise RuntimeError(message)
+            return decode_all(files, device)
+
+        other = _jpeg_of(noise(30, 40))
+        monkeypatch.setattr(_jpeg, "_decode", fussy)
+        size = [(83, 61), (40, 30)]
+        wanted = [set(self.SPECS)] * 2
+        first, second = _jpeg.squares([WHOLE, other], size, wanted, torch.device("cpu"))
+        assert first is None
+        assert second.keys() == set(self.SPECS)
+
+    def test_photos_are_decoded_within_bounds(self):
+        huge = (30_000, 3_000)
+        extents = [(100, 100), huge, huge, (100, 100), (100, 100)]
+        assert [extents[part] for part in _jpeg._parts(extents)] == [
+            extents[:1], [huge], [huge], extents[3:],
+        ]  # fmt: skip
+        assert [*_jpeg._parts([])] == []
+
+    def test_what_cannot_be_read_is_told_as_before(self):
+        def missing(_):
+            raise FileNotFoundError(2, "No such file or directory")
+
+        [(_, [found])] = decoded(
+            [["x"]], lambda _: set(self.SPECS), missing, jobs=1, runtime=self.RUNTIME
+        )
+        assert found.error == "cannot be read: No such file or directory"
+        assert not found.lasting
+
+    def test_a_torchvision_without_it_is_said(self, monkeypatch):
+        def gone(*_, **__):
+            message = "Couldn't load the image extension"
+            raise RuntimeError(message)
+
+        monkeypatch.setattr("torchvision.io.decode_jpeg", gone)
+        with pytest.raises(
+            ConfigError, match=r"image extension; install a torchvision"
+        ):
+            _jpeg.check.__wrapped__()
+        monkeypatch.delattr("torchvision.io.decode_jpeg")
+        with pytest.raises(ConfigError, match="use the decoder 'pillow'"):
+            _jpeg.check.__wrapped__()

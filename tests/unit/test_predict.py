@@ -162,6 +162,7 @@ def test_provenance_is_whole(tmp_path):
     assert len(about["label_space"]["names_sha256"]) == 64
     assert about["preprocessing"] == {
         "size": 224, "resize": "shortest", "resize_to": 224, "interpolation": "bicubic",
+        "decoder": "pillow",
     }  # fmt: skip
     assert about["prompts"] is None
     assert set(about) >= {"model", "dtype", "quick_gelu", "versions", "dataset"}
