@@ -1,6 +1,7 @@
 """How near the whole comes to what the device can do.
 
     python -m benchmarks.device_rate FOLDER [--model ViT-L-14] [--precision bf16]
+        [--decoder torchvision]
 
 Three rates in photos a second: the tower alone, on tensors that are on the device
 already; the decoder alone, with as many threads; and `extract`, from files to features
@@ -12,13 +13,14 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import get_args
 
 import torch
 
 from benchmarks._interleaved import machine, table
 from evaluation.extract import Models, extract
 from evaluation.features import FeatureStore
-from evaluation.models import PixelSpec, Runtime
+from evaluation.models import Decoder, PixelSpec, Runtime
 from evaluation.models._forward import GPU_CHUNK, Tower, devices
 from evaluation.pixels import decoded, fastest
 
@@ -56,10 +58,11 @@ def main() -> None:
     parser.add_argument("--model", default="ViT-L-14")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--decoder", choices=get_args(Decoder), default="pillow")
     parser.add_argument("--photos", type=int, default=20_000, help="named again if few")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     chosen = parser.parse_args()
-    runtime = Runtime(chosen.precision, chosen.device)
+    runtime = Runtime(chosen.precision, chosen.device, chosen.decoder)
     files = [one.read_bytes() for one in sorted(chosen.folder.rglob("*.jp*g"))]
     photos = {f"{n:08}": files[n % len(files)] for n in range(chosen.photos)}
     import open_clip
@@ -73,14 +76,15 @@ def main() -> None:
         side = int(size if isinstance(size, int) else size[0])
         rates = {"the tower alone": alone(network.visual, runtime, side, len(photos))}
         del network
-        spec = PixelSpec(size=side, resize_to=side)
+        spec = PixelSpec(size=side, resize_to=side, decoder=chosen.decoder)
         ids = list(photos)
         blocks = [ids[start : start + 256] for start in range(0, len(ids), 256)]
         fastest()  # compiled before the clock starts
         start = time.perf_counter()
         for _ in decoded(
-            blocks, lambda _: {spec}, photos.__getitem__, jobs=chosen.jobs
-        ):
+            blocks, lambda _: {spec}, photos.__getitem__,
+            jobs=chosen.jobs, runtime=runtime,
+        ):  # fmt: skip
             pass
         rates["the decoder alone"] = len(photos) / (time.perf_counter() - start)
         name = f"open_clip:{chosen.model}/{weights}"
@@ -98,6 +102,7 @@ def main() -> None:
         for one in devices(chosen.device)
     )
     print(f"{chosen.model} {chosen.precision} on {where}, {len(photos)} photos")
+    print(f"photos decoded by {chosen.decoder}, {chosen.jobs} threads")
     print(f"{machine('torch', 'open_clip_torch', 'pillow')}\n")
     limit = min(rates["the tower alone"], rates["the decoder alone"])
     rows = [

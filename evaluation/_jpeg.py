@@ -3,6 +3,9 @@
 Decoding is libjpeg's on the CPU and nvJPEG's on a GPU, resizing is torch's, antialiased
 in float32. The result is near Pillow's and not the same, so a feature's key tells the
 two apart (`PixelSpec.decoder`).
+
+A photo that is refused here is given to Pillow. libjpeg refuses what Pillow refuses;
+nvJPEG may show a damaged photo that still ends in its end marker.
 """
 
 import io

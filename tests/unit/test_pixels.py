@@ -201,7 +201,7 @@ def test_decoding_stays_a_few_blocks_ahead():
 class TestTorchvision:
     """Its CPU decoder stands for nvJPEG: one code runs both."""
 
-    RUNTIME = Runtime(device="cpu", decoder="torchvision")
+    RUNTIME = Runtime(device="cpu,cpu", decoder="torchvision")
     SPECS = tuple(replace(spec, decoder="torchvision") for spec in SPECS)
 
     def pictures(self, files):
