@@ -24,7 +24,7 @@ from evaluation.extract import Models
 from evaluation.features import FeatureStore
 from evaluation.imagenet import DEFAULT_NAMES
 from evaluation.label_spaces import confusing, subset_indices
-from evaluation.models import Precision, Runtime
+from evaluation.models import Decoder, Precision, Runtime
 from evaluation.predict import answer, predictions
 from evaluation.prompts import Ensemble
 from evaluation.questions import DEFAULT_QUESTION
@@ -67,6 +67,7 @@ class Plan:
         limit: at most this many photos of each dataset, evenly spaced; 0: all.
         precision: of image towers.
         device: as `evaluation.models.Runtime`.
+        decoder: likewise.
         together: models held in memory at once; each such batch decodes the photos
             once.
         batch_size: photos a model sees at once; None lets the device choose.
@@ -95,6 +96,7 @@ class Plan:
     limit: int = 0
     precision: Precision = "fp32"
     device: str = "auto"
+    decoder: Decoder = "pillow"
     together: int = 4
     batch_size: int | None = None
     jobs: int = 2
@@ -286,7 +288,7 @@ class _Run:
         self.found: list[Measured] = []
         self.notes: list[str] = []
         self.failed: list[str] = []
-        runtime = Runtime(plan.precision, plan.device)
+        runtime = Runtime(plan.precision, plan.device, plan.decoder)
         self.known = Models(FeatureStore(out / "features"), runtime)
         self._annotations = _annotations(plan.factors, sets, self.notes)
         self._spaces: dict[tuple[str, str], str] = {}

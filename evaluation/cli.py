@@ -180,6 +180,14 @@ def evaluate(
         str,
         typer.Option(help="auto, cpu, cuda, cuda:1, …", rich_help_panel=_RUN),
     ] = "auto",
+    decoder: Annotated[
+        str,
+        typer.Option(
+            help="pillow (exact), or torchvision: plain JPEGs are decoded where the "
+            "models run, with slightly other pixels.",
+            rich_help_panel=_RUN,
+        ),
+    ] = "pillow",
     together: Annotated[
         int,
         typer.Option(
@@ -217,6 +225,7 @@ def evaluate(
         limit=limit,
         precision=_one_of("--precision", precision, "fp32", "bf16"),
         device=device,
+        decoder=_one_of("--decoder", decoder, "pillow", "torchvision"),
         together=together,
         jobs=jobs,
         max_failed=max_failed,
