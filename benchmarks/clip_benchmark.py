@@ -1,6 +1,6 @@
 """`counterset evaluate` beside the peer `clip-benchmark`, same photos, same weights.
 
-    python -m benchmarks.clip_benchmark FOLDER --work FOLDER [--photos 200] [--models 1 4]
+    python -m benchmarks.clip_benchmark FOLDER --work FOLDER --models 1 4
 
 The peer runs through its own command line in an environment of its own, made below the
 work folder with `uv` (`--peer PYTHON` names one that is there). Both are whole
