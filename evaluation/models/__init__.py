@@ -46,11 +46,14 @@ class Runtime:
             "torchvision": JPEGs are decoded and resized where the models run, sooner on
             a GPU, to pixels that differ a little. Files that are not plain JPEGs (see
             `images.plain_jpeg`), and vision-language models, have Pillow's either way.
+        trainable: weights stay as they were loaded, so that they can be tuned; else
+            they may be laid out for speed.
     """
 
     precision: Precision = "fp32"
     device: str = "auto"
     decoder: Decoder = "pillow"
+    trainable: bool = False
 
 
 FP32 = Runtime()

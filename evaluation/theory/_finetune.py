@@ -64,7 +64,7 @@ class Bench:
         wanted = design.device
         if wanted == "auto":
             wanted = "cuda" if torch.cuda.is_available() else "cpu"
-        model = models.load(name, Runtime(precision="fp32", device=wanted))
+        model = models.load(name, Runtime(device=wanted, trainable=True))
         if not isinstance(model, OpenClipModel):
             message = (
                 f"model {name!r} cannot be fine-tuned with captions: only open_clip "

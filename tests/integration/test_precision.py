@@ -155,3 +155,37 @@ def test_a_gpu_decodes_nearly_as_pillow():
     for one, data in zip(found, files.values(), strict=True):
         gap = np.abs(one.squares[spec].astype(int) - fit(decode(data), spec))
         assert gap.mean() < 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_packed_layers_give_the_same_and_say_what_they_were(dtype):
+    import torch
+    from timm.layers import Mlp
+
+    from evaluation.models._forward import pack
+
+    torch.manual_seed(0)
+    plain = Mlp(32, 64).eval().to(getattr(torch, dtype))
+    network = torch.nn.Sequential(Mlp(32, 64)).eval().to(getattr(torch, dtype))
+    network[0].load_state_dict(plain.state_dict())
+    state = torch.get_rng_state()
+    assert pack(network) == 2
+    assert torch.equal(torch.get_rng_state(), state)
+    values = torch.randn(3, 7, 32).to(getattr(torch, dtype))
+    with torch.inference_mode():
+        torch.testing.assert_close(network(values), plain(values))
+    assert network[0].fc1.weight.dtype == getattr(torch, dtype)
+    assert network[0].fc1.weight.shape == plain.fc1.weight.shape
+    assert pack(network) == 0  # once is enough
+
+
+def test_a_tower_that_is_to_be_trained_keeps_its_weights():
+    import torch
+    from timm.layers import Mlp
+
+    for trainable, kind in ((True, torch.nn.Linear), (False, torch.nn.Module)):
+        network = torch.nn.Sequential(Mlp(32, 64)).eval()
+        Tower(network, mean=(0,) * 3, std=(1,) * 3,
+              runtime=Runtime(device="cpu", trainable=trainable))  # fmt: skip
+        assert isinstance(network[0].fc1, kind)
+        assert isinstance(network[0].fc1, torch.nn.Linear) is trainable
