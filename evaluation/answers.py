@@ -132,7 +132,9 @@ class Answers:
     @cached_property
     def _places(self) -> list[tuple[int, ...]]:
         """Rows of `words` behind each column."""
-        place = {key: row for row, key in enumerate(distinct_words(self))}
+        place = {
+            key: row for row, key in enumerate(_distinct(self.space, self.prompts))
+        }
         return [
             tuple(place[self.prompts.word_key(word)] for word in column.words)
             for column in self.space.columns
@@ -170,11 +172,6 @@ class Answers:
         for right, offered in self.space.choices.items():
             mask[right, list(offered)] = True
         return mask
-
-
-def distinct_words(answers: Answers) -> dict[str, Word]:
-    """A label space's words by their key, each once, in order."""
-    return _distinct(answers.space, answers.prompts)
 
 
 def _distinct(space: LabelSpace, prompts: PromptSet) -> dict[str, Word]:

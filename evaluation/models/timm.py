@@ -8,12 +8,12 @@ larger `test_input_size`), as `timm.data.resolve_data_config` gives it.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evaluation.errors import ConfigError, nearest
-from evaluation.models import FP32, Kind, ModelInfo, PixelSpec, Runtime
+from evaluation.models import FP32, ModelInfo, PixelSpec, Runtime
+from evaluation.models._classifier import ClassifierModel
 from evaluation.models._forward import Tower
 from evaluation.models._weights import (
     cached,
@@ -24,37 +24,11 @@ from evaluation.models._weights import (
     short,
 )
 
-if TYPE_CHECKING:
-    import torch
-
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _CLASSES = 1000
 
 
-@dataclass(slots=True, kw_only=True)
-class TimmModel:
-    """A loaded ImageNet-1k classifier; see `evaluation.models.Model`."""
-
-    name: str
-    spec: PixelSpec
-    weights: str
-    note: str = ""
-    kind: Kind = "classifier"
-    dtype: str = "float32"
-    quick_gelu: bool | None = None
-    _tower: Tower = field(repr=False)
-
-    @property
-    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Means and standard deviations of the pixels."""
-        return self._tower.normalisation
-
-    def images(self, pixels: "torch.Tensor") -> "torch.Tensor":
-        """(N, 3, size, size) uint8 to (N, 1000) float32 logits, on the CPU."""
-        return self._tower(pixels)
-
-
-def load(rest: str, runtime: Runtime = FP32) -> TimmModel:
+def load(rest: str, runtime: Runtime = FP32) -> ClassifierModel:
     """Load `<name>` or `<name>/<checkpoint file>`.
 
     Raises:
@@ -95,7 +69,7 @@ def wrap(
     name: str,
     note: str = "",
     runtime: Runtime = FP32,
-) -> TimmModel:
+) -> ClassifierModel:
     """A network built by timm, with its weights in place, as a model.
 
     Args:
@@ -122,7 +96,7 @@ def wrap(
     tower = Tower(
         network.eval(), mean=wanted["mean"], std=wanted["std"], runtime=runtime
     )
-    return TimmModel(
+    return ClassifierModel(
         name=name,
         spec=spec,
         weights=weights,

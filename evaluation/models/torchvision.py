@@ -11,13 +11,13 @@ TORCH_HOME. Classes are known by their index alone: torchvision's own list of na
 duplicates that other lists do not have.
 """
 
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evaluation.errors import ConfigError, RemoteError, nearest
-from evaluation.models import FP32, Kind, ModelInfo, PixelSpec, Runtime
+from evaluation.models import FP32, ModelInfo, PixelSpec, Runtime
+from evaluation.models._classifier import ClassifierModel
 from evaluation.models._forward import Tower
 from evaluation.models._weights import (
     checkpoint,
@@ -28,9 +28,6 @@ from evaluation.models._weights import (
     short,
 )
 
-if TYPE_CHECKING:
-    import torch
-
 _CLASSES = 1000
 _V1 = "IMAGENET1K_V1"
 # what their builders set when they are asked for weights, and not otherwise
@@ -40,30 +37,7 @@ _AS_TRAINED = {
 }
 
 
-@dataclass(slots=True, kw_only=True)
-class TorchvisionModel:
-    """A loaded ImageNet-1k classifier; see `evaluation.models.Model`."""
-
-    name: str
-    spec: PixelSpec
-    weights: str
-    note: str = ""
-    kind: Kind = "classifier"
-    dtype: str = "float32"
-    quick_gelu: bool | None = None
-    _tower: Tower = field(repr=False)
-
-    @property
-    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Means and standard deviations of the pixels."""
-        return self._tower.normalisation
-
-    def images(self, pixels: "torch.Tensor") -> "torch.Tensor":
-        """(N, 3, size, size) uint8 to (N, 1000) float32 logits, on the CPU."""
-        return self._tower(pixels)
-
-
-def load(rest: str, runtime: Runtime = FP32) -> TorchvisionModel:
+def load(rest: str, runtime: Runtime = FP32) -> ClassifierModel:
     """Load `<name>`, `<name>/<weights>` or `<name>/<checkpoint file>`.
 
     Raises:
@@ -94,7 +68,7 @@ def load(rest: str, runtime: Runtime = FP32) -> TorchvisionModel:
     wanted = weights.transforms()
     sha256 = digest(network.state_dict())
     tower = Tower(network.eval(), mean=wanted.mean, std=wanted.std, runtime=runtime)
-    return TorchvisionModel(
+    return ClassifierModel(
         name=name,
         spec=_spec(wanted, name),
         weights=sha256,

@@ -1,26 +1,17 @@
 """The evaluation report in headless Chromium: wide and narrow, light and dark."""
 
 import base64
-import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from evaluation.reports import page
+from tests.browser.chromium import NEEDED, VIEWS, requests, show
 from tests.standins import results as made
 
-selenium = pytest.importorskip("selenium")
-from selenium import webdriver  # noqa: E402
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and driver"),
-]
-VIEWS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+pytest.importorskip("selenium")
+pytestmark = NEEDED
 
 # what sticks out of the page, unless it lies in a box that scrolls by itself
 STICKS_OUT = """
@@ -77,52 +68,10 @@ def report(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (
-        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
-        "disable-background-networking", "disable-component-update", "disable-sync",
-        "disable-dev-shm-usage",
-        f"user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    options.set_capability(
-        "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
-    )
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def show(browser, report: Path, width: int, theme: str) -> None:
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
-    )
-    browser.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia",
-        {"features": [{"name": "prefers-color-scheme", "value": theme}]},
-    )
-    for kind in ("browser", "performance"):
-        browser.get_log(kind)  # forget what came before
-    browser.get(report.as_uri())
-
-
 def unfold(browser) -> None:
     browser.execute_script(
         "for (const one of document.querySelectorAll('details')) one.open = true"
     )
-
-
-def requests(browser) -> list[str]:
-    found = []
-    for entry in browser.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
-            found.append(message["params"]["request"]["url"])
-    return found
 
 
 def luminance(colour: str) -> float:

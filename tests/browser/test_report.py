@@ -1,26 +1,17 @@
 """The dataset report in headless Chromium: wide and narrow, light and dark."""
 
 import base64
-import json
 import runpy
-import shutil
 from pathlib import Path
 
 import pytest
 
 from curation import reports
+from tests.browser.chromium import NEEDED, VIEWS, requests, show
 
-selenium = pytest.importorskip("selenium")
-from selenium import webdriver  # noqa: E402
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytest.importorskip("selenium")
+pytestmark = NEEDED
 WORLD = Path(__file__).parents[1] / "unit" / "test_report.py"
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and driver"),
-]
-VIEWS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
 
 PICTURES = (
     """return [...document.images].map(i => [i.alt, i.naturalWidth, i.complete])"""
@@ -46,48 +37,6 @@ return [document.documentElement.scrollWidth, wide, found.slice(0, 9)];
 def page(tmp_path_factory) -> Path:
     world = runpy.run_path(str(WORLD))["world"]()
     return reports.build(tmp_path_factory.mktemp("report"), **world)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (
-        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
-        "disable-background-networking", "disable-component-update", "disable-sync",
-        "disable-dev-shm-usage",
-        f"user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    options.set_capability(
-        "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
-    )
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def show(browser, page: Path, width: int, theme: str) -> None:
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
-    )
-    browser.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia",
-        {"features": [{"name": "prefers-color-scheme", "value": theme}]},
-    )
-    for kind in ("browser", "performance"):
-        browser.get_log(kind)  # forget what came before
-    browser.get(page.as_uri())
-
-
-def requests(browser) -> list[str]:
-    found = []
-    for entry in browser.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
-            found.append(message["params"]["request"]["url"])
-    return found
 
 
 def photograph(browser, file: Path) -> None:

@@ -18,29 +18,14 @@ from evaluation.models import PixelSpec
 from evaluation.predict import SCHEMA, predict
 from evaluation.prompts import prompt_set
 from evaluation.score import score
+from tests.standins import answered
 
 NAME = "timm:resnet50"  # its weights are nowhere here: all comes from the store
 CLASSES = {"goldfish": 1, "ostrich": 9, "polar bear": 296, "late": 744}
 
 
 def record(**changes) -> ModelRecord:
-    return replace(
-        ModelRecord(
-            name=NAME,
-            kind="classifier",
-            spec=PixelSpec(size=224),
-            weights="f" * 64,
-            dtype="float32",
-            quick_gelu=None,
-            note="",
-            logit_scale=1.0,
-            logit_bias=0.0,
-            link="softmax",
-            normalisation=(),
-            versions={},
-        ),
-        **changes,
-    )
+    return answered.record(**{"name": NAME} | changes)
 
 
 def unread(photo_id: str) -> bytes:
