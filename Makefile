@@ -7,7 +7,7 @@ WORK ?= work/demo
 ARGS ?=
 SETUP := pyproject.toml constraints.txt scripts/setup.sh
 
-.PHONY: demo test check format docs bench constraints clean
+.PHONY: demo labelstudio test check format docs bench constraints clean
 
 demo: .venv/.ready
 	$(BIN)/counterset demo --work "$(WORK)"
@@ -15,6 +15,7 @@ demo: .venv/.ready
 # Files that share a fixture stay on one worker (tests/conftest.py groups them).
 test: .venv/.ready-dev
 	scripts/browser.sh
+	scripts/labelstudio.sh >/dev/null
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: .venv/.ready-dev
@@ -25,6 +26,10 @@ check: .venv/.ready-dev
 format: .venv/.ready-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# The server in its own environment, on loopback, until Ctrl-C; WORK is the work folder.
+labelstudio: .venv/.ready
+	$(BIN)/python -m scripts.labelstudio --documents "$(WORK)/labels"
 
 # Reference pages are written from the code; a test checks that they are current.
 docs: .venv/.ready-dev

@@ -5,43 +5,32 @@ usage or configuration, 3 input missing or invalid, 4 a remote failed, 5 too man
 failed, 130 interrupted (safe to repeat).
 """
 
-import json
-import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from curation.errors import CounterSetError
+from curation.commands import (
+    CONFIG,
+    WORK,
+    Commands,
+    Config,
+    DryRun,
+    Jobs,
+    Json,
+    Key,
+    Known,
+    Limit,
+    Quiet,
+    Work,
+    as_object,
+    logging,
+    looking,
+    opened,
+    told,
+)
+from curation.labelling.cli import labels
 from evaluation import cli as evaluation_cli
-
-if TYPE_CHECKING:
-    from curation.config import Dataset
-    from curation.pipeline import Route
-
-
-class Commands(TyperGroup):
-    """Maps our errors to messages and exit codes."""
-
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own type is private
-        """Run a command; what a user can act on is told without a traceback."""
-        try:
-            return super().invoke(ctx)
-        except CounterSetError as error:
-            typer.echo(f"error: {_masked(str(error))}", err=True)
-            raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt:
-            typer.echo("interrupted; run the same command again to go on", err=True)
-            raise typer.Exit(130) from None
-        except BrokenPipeError:
-            # the reader of our output went away, as in `counterset show … | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
-
 
 app = typer.Typer(
     cls=Commands,
@@ -51,30 +40,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-labels = typer.Typer(
-    cls=Commands,
-    help="Answers of people: import, export, agreement.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
 app.add_typer(labels, name="labels")
 evaluation_cli.register(app)
-
-Config = Annotated[
-    Path, typer.Option("-c", "--config", help="The dataset's configuration.")
-]
-Known = Annotated[
-    Path | None, typer.Option("-c", "--config", help="Default: as last run.")
-]
-Work = Annotated[Path, typer.Option("--work", help="Work folder.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")]
-Limit = Annotated[int, typer.Option(min=0, help="At most N candidates per class.")]
-Jobs = Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
-Key = Annotated[str, typer.Argument(help="photo_id (8 digits or more), URL or path.")]
-
-CONFIG, WORK = Path("dataset.toml"), Path("work")
 
 
 @app.command()
@@ -99,7 +66,7 @@ def demo(
 
     with logging(quiet) as say:
         result = showing.run(work, jobs=jobs, say=say)
-    _told(result, as_json)
+    told(result, as_json)
 
 
 @app.command()
@@ -187,7 +154,7 @@ def release(
         if folders:
             count = releasing.export_folders(place, folders, index=index)
             result |= {"folders": str(folders), "files": count}
-    _told(result, as_json)
+    told(result, as_json)
     route.settle()
 
 
@@ -201,7 +168,7 @@ def status(
     with looking(config, work) as route:
         lines = route.status()
     if as_json:
-        _json({"stages": lines})
+        as_object({"stages": lines})
         return
     for line in lines:
         typer.echo(f"{line['stage']:<10} {line['state']:<8} {line['rows']:>9,} rows")
@@ -220,7 +187,7 @@ def show(
     with looking(config, work) as route:
         facts = looked.show(route, photo)
     if as_json:
-        _json(facts)
+        as_object(facts)
     else:
         typer.echo(looked.text(facts))
 
@@ -237,7 +204,7 @@ def check(
     with looking(config, work, write=True) as route:
         faults = checking.check(route)
     if as_json:
-        _json({"ok": not faults, "faults": faults})
+        as_object({"ok": not faults, "faults": faults})
     else:
         for fault in faults:
             typer.echo(f"{fault['what']}: {fault['where']}: {fault['do']}")
@@ -266,7 +233,7 @@ def forget(
             route, photo, reason=reason, only=only, dry_run=dry_run
         )
     if as_json:
-        _json(facts)
+        as_object(facts)
         return
     verb = "would be taken down" if dry_run else "taken down"
     for key in facts["photos"]:
@@ -291,59 +258,11 @@ def recheck(
         route.say = say
         result, trouble = rechecking.recheck(route, limit=limit)
     if as_json:
-        _json(result)
+        as_object(result)
     else:
         typer.echo(rechecking.text(result))
     if trouble:
         raise RemoteError(trouble)
-
-
-@labels.command("import")
-def import_labels(
-    file: Annotated[Path, typer.Argument(help="CSV or JSONL of answers.")],
-    config: Config = CONFIG,
-    work: Work = WORK,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    """Add answers: photo, question, answer, annotator, time. All or none."""
-    from curation import answers
-
-    with opened(config, work) as route:
-        result = answers.take_in(route, file, dry_run=dry_run)
-    _told(result, as_json)
-
-
-@labels.command("export")
-def export_labels(
-    file: Annotated[Path, typer.Argument(help="CSV or JSONL to write.")],
-    config: Known = None,
-    work: Work = WORK,
-    as_json: Json = False,
-) -> None:
-    """Write every answer there is, superseded ones included."""
-    from curation import answers
-
-    with looking(config, work) as route:
-        result = answers.give_out(route, file)
-    _told(result, as_json)
-
-
-@labels.command("agreement")
-def agreement(
-    config: Known = None,
-    work: Work = WORK,
-    as_json: Json = False,
-) -> None:
-    """Krippendorff's alpha per question, and each annotator's agreement."""
-    from curation import answers
-
-    with looking(config, work) as route:
-        result = answers.agreement(route)
-    if as_json:
-        _json(result)
-    else:
-        typer.echo(answers.agreement_text(result))
 
 
 # what the commands share ------------------------------------------------------------
@@ -380,7 +299,7 @@ def _through(
             result: dict[str, Any] = {"stages": route.plan(until)}
         # for a person in words; a program gets the numbers
         words: dict[str, Any] = {"will ask": estimate.text(asked)}
-        _told(result | ({"estimate": asked} if as_json else words), as_json)
+        told(result | ({"estimate": asked} if as_json else words), as_json)
         return
     with (
         logging(quiet) as say,
@@ -388,84 +307,11 @@ def _through(
     ):
         outcomes = route.run(until)
         result = summary(route, outcomes)
-    _told(result, as_json)
+    told(result, as_json)
     route.settle()
     over = route.over_limit(outcomes)
     if over:
         raise TooManyFailedRows(over)
-
-
-@contextmanager
-def logging(quiet: bool) -> Iterator[Any]:
-    """A function that says a line of progress on stderr."""
-    from curation.progress import Log
-
-    yield Log(quiet=quiet)
-
-
-@contextmanager
-def opened(config: Path, work: Path, **options: Any) -> Iterator["Route"]:  # noqa: ANN401
-    """A route in a work folder held for writing."""
-    from curation.config import load
-    from curation.pipeline import Route
-    from curation.shelf import Shelf
-
-    dataset = load(config)
-    with Shelf(work).lock() as shelf:
-        shelf.keep_config(dataset.model_dump(mode="json"))
-        yield Route(shelf, dataset, **options)
-
-
-@contextmanager
-def looking(
-    config: Path | None, work: Path, *, write: bool = False, new: bool = False
-) -> Iterator["Route"]:
-    """A route in a work folder that is there; locked only when it will be written."""
-    from curation.pipeline import Route
-    from curation.shelf import Shelf
-
-    if write:
-        Shelf.open(work)
-        with Shelf(work).lock() as shelf:
-            yield Route(shelf, _dataset(config, shelf.config()))
-    else:
-        shelf = Shelf(work) if new else Shelf.open(work)
-        yield Route(shelf, _dataset(config, None if new else shelf.config()))
-
-
-def _dataset(config: Path | None, kept: Mapping[str, Any] | None) -> "Dataset":
-    from curation.config import load, parse
-
-    if config or kept is None:
-        return load(config or CONFIG)
-    return parse(dict(kept), base=Path("/"), name="configuration of the last run")
-
-
-def _json(content: Mapping[str, Any]) -> None:
-    typer.echo(json.dumps(content, ensure_ascii=False, allow_nan=False))
-
-
-def _told(result: Mapping[str, Any], as_json: bool) -> None:
-    """Print a result for a program or a person."""
-    if as_json:
-        _json(result)
-        return
-    for stage in result.get("stages", []):
-        typer.echo("  ".join(f"{key} {value}" for key, value in stage.items()))
-    for key, value in result.items():
-        if key != "stages" and value not in (None, [], ""):
-            lines = value if isinstance(value, list) else [value]
-            for line in lines:
-                typer.echo(f"{key}: {line}")
-
-
-def _masked(message: str) -> str:
-    """A message without the tokens the environment holds."""
-    for name in ("HF_TOKEN", "LABEL_STUDIO_API_KEY"):
-        secret = os.environ.get(name)
-        if secret and len(secret) > 5:
-            message = message.replace(secret, "***")
-    return message
 
 
 def main() -> None:

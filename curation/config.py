@@ -36,9 +36,23 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
+    LOCATED: ClassVar[tuple[str, ...]] = ()
+    """Fields that are paths from dataset.toml's folder."""
+
+    def located(self, base: Path) -> Self:
+        """The same with absolute paths."""
+        paths = {
+            name: (base / value).resolve()
+            for name, value in self
+            if isinstance(value, Path) and name in self.LOCATED
+        }
+        return self.model_copy(update=paths)
+
 
 class About(Section):
     """What the dataset is called and how its card introduces it."""
+
+    LOCATED: ClassVar[tuple[str, ...]] = ("card",)
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")] = Field(
         description="short name: lower-case letters, digits, '.', '_' and '-'"
@@ -89,17 +103,7 @@ class SourceSpec(Section):
 
     kind: str = Field(description="which kind of source")
 
-    def located(self, base: Path) -> Self:
-        """The same with absolute paths."""
-        paths = {
-            name: (base / value).resolve()
-            for name, value in self
-            if isinstance(value, Path) and name in self.LOCATED
-        }
-        return self.model_copy(update=paths)
-
     LOCATED: ClassVar[tuple[str, ...]] = ("path",)
-    """Fields that are paths from dataset.toml's folder."""
 
 
 class Collect(Section):
@@ -257,6 +261,48 @@ class Tasks(Section):
     blind: bool = Field(False, description="hide the proposal from annotators")
 
 
+class Labels(Section):
+    """Labelling in Label Studio: its project, and how its pages get the pictures."""
+
+    LOCATED: ClassVar[tuple[str, ...]] = ("gold", "documents")
+
+    title: str = Field(
+        "", description="title of the project; the dataset's title when empty"
+    )
+    guide: str = Field(
+        "", description="advice of your own, shown before labelling starts"
+    )
+    calibration: Annotated[int, Field(ge=0)] = Field(
+        0, description="photos that every annotator is asked, to measure agreement"
+    )
+    gold: Path | None = Field(
+        None,
+        description="CSV or JSONL of photos with known answers, which every annotator "
+        "is asked: columns photo, question, answer; relative to dataset.toml",
+    )
+    images: Literal["local", "s3", "serve"] = Field(
+        "local",
+        description="local (a folder the server can read), s3 (a bucket, presigned "
+        "URLs), or serve (`counterset labels serve`, on this machine)",
+    )
+    documents: Path | None = Field(
+        None,
+        description="local: folder that is the server's LOCAL_FILES_DOCUMENT_ROOT; "
+        "`labels` in the work folder when absent; relative to dataset.toml",
+    )
+    documents_on_server: str = Field(
+        "", description="local: the same folder as the server sees it, if another path"
+    )
+    bucket: str = Field("", description="s3: name of the bucket")
+    prefix: str = Field("counterset", description="s3: folder in the bucket")
+    endpoint: str = Field("", description="s3: URL of the service; AWS's when empty")
+    region: str = Field("", description="s3: region")
+    address: str = Field(
+        "http://127.0.0.1:8099",
+        description="serve: where `counterset labels serve` listens",
+    )
+
+
 class Resolve(Section):
     """How answers become labels."""
 
@@ -324,6 +370,8 @@ class Release(Section):
 class Report(Section):
     """The page that ends the route."""
 
+    LOCATED: ClassVar[tuple[str, ...]] = ("truth",)
+
     truth: Path | None = Field(
         None,
         description="JSON of what was planted, for demonstrations: the report says "
@@ -357,6 +405,7 @@ class Dataset(Section):
     dedup: Dedup = Dedup()
     propose: Propose = Propose()
     tasks: Tasks = Tasks()
+    labels: Labels = Labels()
     resolve: Resolve = Resolve()
     group: Group = Group()
     evaluate: Evaluate = Evaluate()
@@ -440,15 +489,12 @@ def parse(content: dict[str, Any], *, base: Path, name: str) -> Dataset:
     if lines:
         message = f"{name}:\n" + "\n".join(f"  {line}" for line in lines)
         raise ConfigError(message)
-    sources = [source.located(base) for source in config.sources]
-    about, report = config.dataset, config.report
-    if about.card:
-        about = about.model_copy(update={"card": (base / about.card).resolve()})
-    if report.truth:
-        report = report.model_copy(update={"truth": (base / report.truth).resolve()})
-    config = config.model_copy(
-        update={"sources": sources, "dataset": about, "report": report}
-    )
+    located: dict[str, Any] = {
+        name: getattr(config, name).located(base)
+        for name in ("dataset", "labels", "report")
+    }
+    located["sources"] = [source.located(base) for source in config.sources]
+    config = config.model_copy(update=located)
     config._base = base.resolve()
     return config
 

@@ -7,8 +7,9 @@ CounterSetError                     (evaluation.errors draws the whole tree)
 │ ├ FetchError                one photo cannot be had: becomes a row
 │ └ WorkFolderError           the work folder is busy, read-only or full
 ├ RemoteError        exit 4
-│ └ SourceError               a service of photos failed: which URL, how, how often
-│   └ HostBlocked             it will not answer us for some time
+│ ├ SourceError               a service of photos failed: which URL, how, how often
+│ │ └ HostBlocked             it will not answer us for some time
+│ └ LabelStudioError          the labelling server failed, or is another than it was
 └ TooManyFailedRows  exit 5
 """
 
@@ -29,6 +30,7 @@ __all__ = [
     "FetchError",
     "HostBlocked",
     "InputError",
+    "LabelStudioError",
     "RemoteError",
     "SourceError",
     "TooManyFailedRows",
@@ -89,3 +91,16 @@ class HostBlocked(SourceError):
     def __init__(self, message: str, *, url: str, host: str, until: float) -> None:
         super().__init__(message, url=url)
         self.host, self.until = host, until
+
+
+class LabelStudioError(RemoteError):
+    """The labelling server failed after retries, or is not what it was.
+
+    Attributes:
+        url: what was asked, without tokens.
+        status: HTTP status of the last answer; None when there was none.
+    """
+
+    def __init__(self, message: str, *, url: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.url, self.status = url, status

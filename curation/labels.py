@@ -3,13 +3,18 @@
 Columns, `photo`, `question`, `answer`, `annotator` and `time` being required:
 
     photo        photo_id, or its path or URL in the source
-    question     background, or one of the four criteria
-    answer       a background or cannot_tell; for a criterion yes, no or cannot_tell
+    question     background, or a defect: one of the four criteria, or wrong_animal
+    answer       a background or cannot_tell; for a defect yes, no or cannot_tell;
+                 skipped or withdrawn: no answer (any more)
     annotator    pseudonym
     time         ISO 8601 with zone, such as 2026-03-01T09:30:00Z
     proposal     the proposal that was shown, empty when none was
     origin       confirmed (the proposal) or chosen; worked out when empty
     lead_time_s  seconds taken
+    role         adjudicator, when the answer settles the question
+    note         remark left with the answer
+    edits        whose answer was overwritten, if not the annotator's own
+    annotation   where it is from, as `labels export` writes it
 
 A file is taken whole or not at all. An answer's identity is made from its content, so
 reading a file twice adds nothing.
@@ -26,13 +31,14 @@ from typing import Any
 
 from curation.config import Dataset
 from curation.errors import InputError, nearest
-from curation.schemas import CANNOT_TELL, CRITERIA, QUESTIONS
-from curation.stages.resolve import instant
+from curation.schemas import CANNOT_TELL, DEFECTS, NO_ANSWER, QUESTIONS
+from curation.stages.resolve import ADJUDICATOR, instant
 
 Event = dict[str, Any]
 
 REQUIRED = ("photo", "question", "answer", "annotator", "time")
-COLUMNS = (*REQUIRED, "proposal", "origin", "lead_time_s")
+_MORE = ("role", "note", "edits", "annotation")
+COLUMNS = (*REQUIRED, "proposal", "origin", "lead_time_s", *_MORE)
 ORIGINS = ("confirmed", "chosen")
 SHOWN = 20
 """Faults an error message lists; the rest are counted."""
@@ -119,6 +125,7 @@ def export(events: Iterable[Mapping[str, Any]], path: Path) -> int:
             "proposal": event["proposal"],
             "origin": event["origin"],
             "lead_time_s": event["lead_time_s"],
+            **{name: event.get(name) for name in _MORE},
         }
         for event in events
     ]
@@ -149,7 +156,7 @@ def event_id(
 
 def allowed(question: str, config: Dataset) -> list[str]:
     """Answers a question takes."""
-    if question in CRITERIA:
+    if question in DEFECTS:
         return ["yes", "no", CANNOT_TELL]
     return [*(background.name for background in config.backgrounds), CANNOT_TELL]
 
@@ -255,8 +262,9 @@ def _event(
     else:
         answers = allowed(text["question"], config)
         for name in ("answer", "proposal"):
-            needed = name == "answer" or bool(text[name])
-            if needed and text[name] not in answers:
+            given, none = text[name], name == "answer" and text[name] in NO_ANSWER
+            needed = name == "answer" or bool(given)
+            if needed and not none and given not in answers:
                 faults.append(
                     f"{name}: found {text[name]!r}; {nearest(text[name], answers)}"
                 )
@@ -271,6 +279,8 @@ def _event(
         faults.append(
             f"origin: found {text['origin']!r}; {nearest(text['origin'], ORIGINS)}"
         )
+    if text["role"] not in ("", ADJUDICATOR):
+        faults.append(f"role: found {text['role']!r}; {ADJUDICATOR} or nothing")
     lead_time = _seconds(text["lead_time_s"], faults)
     if faults or photo_id is None:
         raise _Faults(faults)
@@ -289,6 +299,7 @@ def _event(
         "lead_time_s": lead_time,
         "created_at": created_at,
         "supersedes": None,
+        **{name: text[name] or None for name in _MORE},
     }
 
 

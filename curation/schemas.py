@@ -16,8 +16,14 @@ from curation.errors import InputError
 
 GROUPS = ("common", "counter", "unused")
 CRITERIA = ("label_noise", "feature_noise", "ambiguity", "clarity")
-QUESTIONS = ("background", *CRITERIA)
+DEFECTS = (*CRITERIA, "wrong_animal")
+"""What can be wrong with a photo: the paper's four criteria, which have scores, and an
+animal that is not of the photo's class."""
+QUESTIONS = ("background", *DEFECTS)
 CANNOT_TELL = "cannot_tell"
+SKIPPED, WITHDRAWN = "skipped", "withdrawn"
+NO_ANSWER = (SKIPPED, WITHDRAWN)
+"""Events that say that someone has no answer (any more): kept, and never counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +224,73 @@ SCHEMAS: dict[str, Table] = {
         "event_id": Column(_text, "sha256 of what identifies the answer"),
         "photo_id": _photo,
         "question": Column(_text, "background, or one of the four criteria"),
-        "answer": Column(_text, "a background, cannot_tell, or yes / no"),
+        "answer": Column(
+            _text,
+            "a background, cannot_tell, or yes / no; skipped or withdrawn: none (now)",
+        ),
         "annotator": Column(_text, "pseudonym"),
         "proposal": Column(_text, "proposal shown, null when none was", null=True),
         "origin": Column(_text, "confirmed (the proposal), or chosen"),
         "lead_time_s": Column(_real, "seconds taken", null=True),
         "created_at": Column(_text, "when answered, ISO 8601 with zone"),
         "supersedes": Column(_text, "event_id it replaces", null=True),
+        "role": Column(_text, "adjudicator, when it settles a question", null=True),
+        "note": Column(_text, "remark left with the answer", null=True),
+        "edits": Column(
+            _text,
+            "whose annotation was overwritten, if it was not their own",
+            null=True,
+        ),
+        "annotation": Column(
+            _text, "where it is from: campaign and annotation id; null in files", True
+        ),
+    },
+    # append-only log; the latest row of a campaign says where its project is
+    "label_projects": {
+        "campaign": Column(_text, "random id, also in the project's description"),
+        "kind": Column(_text, "labels, or adjudication"),
+        "server": Column(_text, "host and port it was reached at"),
+        "project": Column(_int, "the project's number on the server"),
+        "title": Column(_text, "title of the project"),
+        "interface": Column(_text, "labelling configuration that was pushed, XML"),
+        "blind": Column(_flag, "proposals are hidden"),
+        "at": Column(_text, "when, ISO 8601 with zone"),
+    },
+    # append-only log; one row = one photo that was pushed, or was found on the server
+    "label_tasks": {
+        "campaign": Column(_text, "campaign it is part of"),
+        "task": Column(_int, "the task's number on the server"),
+        "photo_id": _photo,
+        "use": Column(_text, "question, calibration, gold, or adjudication"),
+        "proposal": Column(_text, "proposal shown, null when none was", null=True),
+        "image": Column(_text, "where the task's picture is, as the server knows it"),
+        "at": Column(_text, "when, ISO 8601 with zone"),
+    },
+    # append-only log; one row = one change of one annotation, as seen by a pull
+    "annotations": {
+        "campaign": Column(_text, "campaign it is part of"),
+        "pull": Column(_int, "pull that saw it, from 1 in each campaign"),
+        "task": Column(_int, "the task's number on the server"),
+        "photo_id": Column(_text, "photo of the task, null if unknown", null=True),
+        "annotation": Column(_int, "the annotation's number on the server"),
+        "state": Column(
+            _text, "present, deleted, or task_deleted (its answers stay in force)"
+        ),
+        "annotator": Column(_text, "pseudonym of who made it"),
+        "editor": Column(_text, "pseudonym of who last changed it, if another", True),
+        "fault": Column(_text, "why no answer could be read from it", null=True),
+        "raw": Column(_text, "the annotation as the server gave it, JSON"),
+        "at": Column(_text, "when it was seen, ISO 8601 with zone"),
+    },
+    # append-only log; one row = one pull that was finished
+    "pulls": {
+        "campaign": Column(_text, "campaign that was pulled"),
+        "pull": Column(_int, "number of the pull, from 1 in each campaign"),
+        "cursor": Column(_text, "updated_at of the latest task seen; the next starts"),
+        "tasks": Column(_int, "tasks looked at"),
+        "annotations": Column(_int, "annotations that were new, changed or deleted"),
+        "events": Column(_int, "answers added to label_events"),
+        "at": Column(_text, "when, ISO 8601 with zone"),
     },
     "labels": {
         "photo_id": _photo,

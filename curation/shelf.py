@@ -23,7 +23,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -39,7 +39,10 @@ from curation.schemas import conform, empty
 FORMAT = 1
 BATCH = 65_536
 """Rows of a large table held in memory at once."""
-LOGS = ("fetches", "label_events", "rechecks", "takedowns")
+LOGS = (
+    "fetches", "rechecks", "takedowns",
+    "label_events", "label_projects", "label_tasks", "annotations", "pulls",
+)  # fmt: skip
 PIECE = 1 << 22
 """Bytes of a log that are read at once."""
 
@@ -226,6 +229,19 @@ class Shelf:
         for path in sorted((self.folder / "blobs").glob("??/??/*")):
             if not path.name.endswith(".part"):
                 yield path.name
+
+    def secret(self, name: str) -> bytes:
+        """32 random bytes of this work folder, made at first use; its owner alone."""
+        path = self.folder / "secrets" / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            part = path.with_name(f"{name}.{os.getpid()}.part")
+            part.touch(mode=0o600)
+            part.write_bytes(os.urandom(32))
+            with suppress(FileExistsError):
+                os.link(part, path)  # who comes second takes the first one's
+            part.unlink()
+        return path.read_bytes()
 
     # logs --------------------------------------------------------------------------
 

@@ -22,18 +22,7 @@ if ! fits .venv/bin/python; then
     fi
 fi
 
-setting() { .venv/bin/python -m pip config get "global.$1" 2>/dev/null || true; }
-
-# uv does not read pip's settings: hand over the index and the certificates
-index=${PIP_INDEX_URL:-$(setting index-url)}
-if [ -n "$index" ] && [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ]; then
-    export UV_DEFAULT_INDEX="$index"
-fi
-cert=${PIP_CERT:-$(setting cert)}
-if [ -n "$cert" ] && [ -z "${SSL_CERT_FILE:-}" ]; then
-    export SSL_CERT_FILE="$cert"
-fi
-export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-180}"
+. scripts/indexes.sh
 
 # quotes keep ".[dev]" from being read as a file pattern
 # compiled once here: where bytecode is not written, each start would compile anew

@@ -24,6 +24,10 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
+from tests.labelstudio import label_studio
+
+__all__ = ["label_studio"]
+
 ROOT = Path(__file__).parents[1]
 CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 MAY_SKIP = ("gpu", "network", "outside")
@@ -106,6 +110,8 @@ def pytest_collection_modifyitems(
         group = str(marker.args[0]) if marker else item.path.stem
         if "demo_work" in getattr(item, "fixturenames", ()):
             group = "demo"
+        if "label_studio" in getattr(item, "fixturenames", ()):
+            group = "labelstudio"
         if not marker:
             item.add_marker(pytest.mark.xdist_group(group))
         slow = item.get_closest_marker("slow") is not None

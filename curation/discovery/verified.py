@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from curation.schemas import CANNOT_TELL, CRITERIA
+from curation.schemas import CANNOT_TELL, DEFECTS
 
 
 def verified(
@@ -18,7 +18,7 @@ def verified(
     """Verdicts, clusters and what speaks against each photo.
 
     A photo counts when it is not merged into another, is filed under one known class,
-    people agreed on its background, and no verdict finds one of the four criteria.
+    people agreed on its background, and no verdict finds a defect.
 
     Args:
         tables: `photos`, `duplicates` and `labels`.
@@ -37,7 +37,7 @@ def verified(
         "photo_id", verdict="verdict", outcome="status"
     )
     found = (
-        labels.filter(pl.col("question").is_in(CRITERIA) & (pl.col("verdict") == "yes"))
+        labels.filter(pl.col("question").is_in(DEFECTS) & (pl.col("verdict") == "yes"))
         .group_by("photo_id")
         .agg(problems=pl.col("question").unique().sort().str.join(", "))
     )

@@ -23,7 +23,7 @@ from curation.errors import InputError
 from curation.schemas import empty, from_rows
 from evaluation.intervals import wilson
 
-VERSION = 2
+VERSION = 3
 OUTPUT = "evidence"
 INPUTS = ("photos", "duplicates", "labels", "predictions")
 ROWS = "reduce"

@@ -10,7 +10,7 @@ from curation.config import Dataset
 from curation.discovery.verified import verified
 from curation.schemas import conform
 
-VERSION = 1
+VERSION = 2
 OUTPUT = "groups"
 INPUTS = ("photos", "duplicates", "labels", "evidence")
 ROWS = "reduce"

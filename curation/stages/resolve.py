@@ -1,9 +1,10 @@
 """resolve: answers of people become one verdict per photo and question.
 
 Per photo and question the latest answer of each annotator counts; earlier ones stay in
-the log. An adjudicator's answer settles the question (the latest one, if several
-adjudicated); else the most frequent answer does, if it is alone in front and enough
-people answered. A tie stays open, for an adjudicator or one more annotator.
+the log. An adjudicator's answer, known by its role or by the annotator's name, settles
+the question (the latest one, if several adjudicated); else the most frequent answer
+does, if it is alone in front and enough people answered. A tie stays open, for an
+adjudicator or one more annotator.
 """
 
 from collections import Counter
@@ -15,14 +16,17 @@ from typing import Any
 import pyarrow as pa
 
 from curation.config import Dataset
-from curation.schemas import from_rows
+from curation.schemas import NO_ANSWER, from_rows
 
-VERSION = 1
+VERSION = 2
 OUTPUT = "labels"
 INPUTS = ("label_events",)
 ROWS = "reduce"
 
 Event = Mapping[str, Any]
+
+ADJUDICATOR = "adjudicator"
+"""Role of an answer that settles its question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,8 @@ def latest(events: Iterable[Event], *, exclude: Iterable[str] = ()) -> list[Even
     """The answers that count: the latest per photo, question and annotator.
 
     An event that another answer of the same annotator names as superseded is out
-    whatever its time. Sorted by photo_id, question, annotator.
+    whatever its time. Who skipped, or whose answer was withdrawn, has none. Sorted by
+    photo_id, question, annotator.
     """
     left_out = set(exclude)
     by_key: dict[tuple[str, str, str], list[Event]] = {}
@@ -82,7 +87,9 @@ def latest(events: Iterable[Event], *, exclude: Iterable[str] = ()) -> list[Even
         replaced = {event.get("supersedes") for event in answers}
         standing = [event for event in answers if event["event_id"] not in replaced]
         # events that supersede each other in a circle: time alone decides
-        found.append(max(standing or answers, key=_when))
+        last = max(standing or answers, key=_when)
+        if last["answer"] not in NO_ANSWER:
+            found.append(last)
     return found
 
 
@@ -101,7 +108,11 @@ def _verdict(events: list[Event], settings: Settings) -> dict[str, object]:
     counts = Counter(event["answer"] for event in events)
     top = max(counts.values())
     leaders = [answer for answer, count in counts.items() if count == top]
-    settled = [e for e in events if e["annotator"] in settings.adjudicators]
+    settled = [
+        e
+        for e in events
+        if e["annotator"] in settings.adjudicators or e.get("role") == ADJUDICATOR
+    ]
     verdict: str | None = None
     if settled:
         verdict, status = max(settled, key=_when)["answer"], "adjudicated"

@@ -204,10 +204,11 @@ def _reach(network: Any, tokens: "torch.Tensor") -> int | None:  # noqa: ANN401
     from open_clip.model import CLIP
     from open_clip.transformer import TextTransformer
 
+    tower: Any = network
     if type(network) is CLIP:
-        tower, pool, eos = network, network.text_pool_type, network.text_eos_id
+        pool, eos = tower.text_pool_type, tower.text_eos_id
     else:
-        tower: Any = getattr(network, "text", None)
+        tower = getattr(network, "text", None)
         if type(tower) is not TextTransformer or tower.cls_emb is not None:
             return None
         pool, eos = tower.pool_type, tower.eos_id

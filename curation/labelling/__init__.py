@@ -1,0 +1,63 @@
+"""Labelling in Label Studio: photos out to people, answers back.
+
+    tasks ──push──▶ server ──▶ people ──▶ server ──pull──▶ annotations ──▶ label_events
+
+A campaign is one project of ours on a server: `labels`, where every photo is asked, or
+`adjudication`, where one person settles what others disagreed on. Its random id stands
+in the project's description, so a project is known again whatever its number, title or
+the server's address, and another service's project is never taken for ours.
+
+What happened is kept in logs of the work folder, which only grow:
+
+    label_projects   campaigns and where they are
+    label_tasks      which photo is which task
+    annotations      every change of every annotation, with the server's own JSON
+    pulls            how far each campaign was read
+    label_events     the answers, as every part of the route reads them
+
+`label_events` of a campaign follow from `annotations` alone (`answers.derive`), so a
+run that is cut off between the two logs loses nothing and repeats nothing.
+
+Rooms: `interface` (what annotators see), `images` (how they get the pictures, and the
+check that they do), `push`, `reading` (an annotation to answers), `answers`
+(annotations to events), `pull`, `watch`, `people` (pseudonyms), `serve` (a server of
+pictures).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from curation.pipeline import Route
+
+Kind = Literal["labels", "adjudication"]
+
+EVERYBODY = 1000
+"""Annotators wanted for a task that everybody is asked."""
+
+_MARK = re.compile(r"\[counterset (\S+) (labels|adjudication) ([0-9a-f]{32})\]")
+
+
+def mark(dataset: str, kind: Kind, campaign: str) -> str:
+    """End of a project's description, by which it is known again.
+
+    Example:
+        >>> mark("demo", "labels", "0" * 32)
+        '[counterset demo labels 00000000000000000000000000000000]'
+    """
+    return f"[counterset {dataset} {kind} {campaign}]"
+
+
+def marked(description: str) -> tuple[str, str, str] | None:
+    """Dataset, kind and campaign that a project's description names; None if none."""
+    found = _MARK.search(description)
+    return None if found is None else (found[1], found[2], found[3])
+
+
+def campaign(route: "Route", kind: Kind) -> Mapping[str, Any] | None:
+    """Latest row of `label_projects` of a kind; None before the first push."""
+    rows = [
+        row for row in route.shelf.read_log("label_projects") if row["kind"] == kind
+    ]
+    return rows[-1] if rows else None

@@ -1,0 +1,136 @@
+"""The real Label Studio for tests: one server for all, and annotators with accounts.
+
+Its environment is installed by `make test` (scripts/labelstudio.sh). Without it these
+tests are skipped, which under CI is a failure. Each test makes projects of its own.
+"""
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from filelock import FileLock
+
+from scripts import labelstudio
+
+CACHE = Path(
+    os.environ.get("COUNTERSET_CACHE")
+    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "counterset"
+)
+# read at import: the tests' own cache folder comes later (tests/conftest.py)
+HOME = CACHE / "label-studio-1.23.2"
+PASSWORD = "correct horse battery"
+
+
+@dataclass(slots=True)
+class Person:
+    """An annotator with an account."""
+
+    id: int
+    email: str
+    token: str
+
+
+@dataclass(slots=True)
+class Studio:
+    """A server of the tests, and the folder whose files it may show."""
+
+    server: labelstudio.Server
+    documents: Path
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    @property
+    def token(self) -> str:
+        return self.server.token
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What tells `counterset labels` about it."""
+        return {"LABEL_STUDIO_URL": self.url, "LABEL_STUDIO_API_KEY": self.token}
+
+    def ask(self, method: str, path: str, token: str = "", **more) -> requests.Response:
+        """A plain request, as some other program would make it."""
+        return requests.request(
+            method,
+            self.url + path,
+            headers={"Authorization": f"Token {token or self.token}"},
+            timeout=60,
+            **more,
+        )
+
+    def annotator(self, name: str) -> Person:
+        """An account, made through the invitation link; the same one if it is there."""
+        email = f"{name}@example.org"
+        invite = self.ask("GET", "/api/invite").json()["invite_url"]
+        page = requests.Session()
+        page.trust_env = False
+        address = invite if invite.startswith("http") else self.url + invite
+        path = address.split("/", 3)[3]
+        form = page.get(f"{self.url}/{path}", timeout=60)
+        page.post(
+            f"{self.url}/{path}",
+            data={
+                "email": email,
+                "password": PASSWORD,
+                "csrfmiddlewaretoken": page.cookies.get("csrftoken")
+                or re.search(r'csrfmiddlewaretoken" value="(\w+)', form.text)[1],
+            },
+            headers={"Referer": f"{self.url}/{path}"},
+            timeout=60,
+        )
+        return self.login(email)
+
+    def login(self, email: str) -> Person:
+        """The account of an address, by its password."""
+        page = requests.Session()
+        page.trust_env = False
+        page.get(f"{self.url}/user/login/", timeout=60)
+        page.post(
+            f"{self.url}/user/login/",
+            data={
+                "email": email,
+                "password": PASSWORD,
+                "csrfmiddlewaretoken": page.cookies["csrftoken"],
+            },
+            headers={"Referer": f"{self.url}/user/login/"},
+            timeout=60,
+        )
+        token = page.get(f"{self.url}/api/current-user/token", timeout=60).json()
+        about = page.get(f"{self.url}/api/current-user/whoami", timeout=60).json()
+        return Person(id=about["id"], email=email, token=token["token"])
+
+
+def needed() -> Path:
+    """Environment of the server, or the test is skipped."""
+    if not (HOME / ".ready").exists():
+        pytest.skip("needs Label Studio: run scripts/labelstudio.sh")
+    return HOME
+
+
+def launch(folder: Path, *, port: int = 0) -> Studio:
+    """A server of one's own, in a folder: for tests that stop or kill it.
+
+    Started again on the same folder and port, it goes on where it was.
+    """
+    home = needed()
+    data, documents = folder / "data", folder / "documents"
+    if not data.exists():
+        with FileLock(home / "seed.lock"):
+            labelstudio.seeded(home, data)
+    return Studio(labelstudio.start(home, data, documents, port=port), documents)
+
+
+@pytest.fixture(scope="session")
+def label_studio(tmp_path_factory):
+    """The server that tests share; make projects of your own in it."""
+    folder = tmp_path_factory.mktemp("labelstudio")
+    studio = launch(folder)
+    yield studio
+    studio.server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
