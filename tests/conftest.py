@@ -25,6 +25,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 from tests.labelstudio import label_studio
+from tests.world import World, make
 
 __all__ = ["label_studio"]
 
@@ -238,3 +239,9 @@ def demo_work(shared_tmp: Path, counterset: Path) -> Path:
 def demo_output(demo_work: Path) -> dict[str, Any]:
     """What that `counterset demo --json` printed."""
     return json.loads((demo_work.parent / "demo.json").read_text())
+
+
+@pytest.fixture
+def world(tmp_path: Path, tiny_clip: str) -> World:
+    """A small world to run the route in: real photos, real models, the real CLI."""
+    return make(tmp_path, tiny_clip)

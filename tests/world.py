@@ -9,12 +9,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 from curation.cli import app
+from curation.shelf import Shelf
 
-PHOTOS = Path(__file__).parents[2] / "curation" / "demo" / "assets" / "originals"
+PHOTOS = Path(__file__).parents[1] / "curation" / "demo" / "assets" / "originals"
 CLASSES, BACKGROUNDS = ("bear", "dog"), ("snow", "grass")
 
 CONFIG = """\
@@ -77,9 +77,10 @@ class World:
 
     def arguments(self, *words: str) -> list[str]:
         place = ["--work", str(self.work)]
-        if words[0] in ("run", "collect", "fetch", "release") or words[:2] == (
-            "labels",
-            "import",
+        if words[0] in ("run", "collect", "fetch", "release") or words[:2] in (
+            ("labels", "import"),
+            ("labels", "push"),
+            ("labels", "pull"),
         ):
             place += ["-c", str(self.config)]
         return [*words, *place]
@@ -97,6 +98,10 @@ class World:
         result = self.json("run", "--quiet", *words, code=code)
         return {stage["stage"]: stage for stage in result["stages"]}
 
+    def log(self, name: str) -> list[dict]:
+        """Rows of a log."""
+        return Shelf.open(self.work).read_log(name)
+
     def label(self) -> dict:
         return self.json("labels", "import", str(self.root / "labels.csv"))
 
@@ -107,30 +112,30 @@ class World:
         return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-@pytest.fixture
-def world(tmp_path: Path, tiny_clip: str) -> World:
-    root = tmp_path / "mine"
+def make(folder: Path, clip: str) -> World:
+    """A world in a folder; `clip` is the model of its embeddings."""
+    root = folder / "mine"
     rows = []
     for place, path in enumerate(sorted(PHOTOS.glob("*.jpg"))[:32]):
-        folder = root / "photos" / CLASSES[place % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, folder / path.name)
+        home = root / "photos" / CLASSES[place % 2]
+        home.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, home / path.name)
         answer = BACKGROUNDS[place // 2 % 2]
         for minute, annotator in enumerate(("ann", "bob")):
             if minute and place == 0:
                 answer = BACKGROUNDS[1 - place // 2 % 2]  # one disagreement: a tie
             rows.append(
                 {
-                    "photo": f"{folder.name}/{path.name}",
+                    "photo": f"{home.name}/{path.name}",
                     "question": "background",
                     "answer": answer,
                     "annotator": annotator,
                     "time": f"2026-03-01T09:0{minute}:00Z",
                 }
             )
-    (root / "dataset.toml").write_text(CONFIG.format(model=tiny_clip))
+    (root / "dataset.toml").write_text(CONFIG.format(model=clip))
     with (root / "labels.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    return World(root, tmp_path / "work")
+    return World(root, folder / "work")
