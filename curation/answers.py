@@ -5,7 +5,7 @@ from typing import Any
 
 from curation import agreement as measured
 from curation import labels
-from curation.photo import arrived
+from curation.photo import named
 from curation.pipeline import Route
 
 
@@ -25,7 +25,7 @@ def take_in(route: Route, file: Path, *, dry_run: bool = False) -> dict[str, Any
     Raises:
         InputError: a row is invalid; nothing was imported.
     """
-    names = _photos(route)
+    names = named(route)
     events = labels.read(file, config=route.config, resolve_photo=names.get)
     new = labels.unseen(events, route.shelf.read_log("label_events"))
     if new and not dry_run:
@@ -77,16 +77,3 @@ def agreement_text(found: dict[str, list[dict[str, Any]]]) -> str:
 
 def _figure(value: float | None) -> str:
     return "    -" if value is None else f"{value:5.2f}"
-
-
-def _photos(route: Route) -> dict[str, str]:
-    """photo_id by everything a photo may be called: its id, path, URL or page."""
-    names: dict[str, str] = {}
-    ids = arrived(route)
-    for row in route.table("candidates").to_pylist():
-        photo = ids.get(row["candidate_id"])
-        if photo:
-            for name in (row["key"], row["url"], row["source_url"]):
-                if name:
-                    names.setdefault(name, photo)
-    return names | {photo: photo for photo in ids.values()}

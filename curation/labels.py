@@ -24,7 +24,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def read(
     events: dict[str, Event] = {}
     faults: list[str] = []
     moments: dict[tuple[str, str, str, str], tuple[int, str]] = {}
-    for line, row in _rows(path):
+    for line, row in rows_of(path):
         try:
             event = _event(row, config, resolve_photo)
         except _Faults as error:
@@ -79,15 +79,23 @@ def read(
                 f"{answer!r} by the same annotator at the same time"
             )
         events.setdefault(event["event_id"], event)
-    if faults:
-        shown = faults[:SHOWN]
-        more = len(faults) - len(shown)
-        shown += [f"… and {more} more"] * (more > 0)
-        message = f"{path}: nothing was imported; {len(faults)} faults:\n" + "\n".join(
-            f"  {fault}" for fault in shown
-        )
-        raise InputError(message)
+    refuse(path, faults)
     return unseen(events.values(), [])
+
+
+def refuse(
+    path: Path, faults: list[str], *, untouched: str = "nothing was imported"
+) -> None:
+    """Raise InputError with the first faults of a file, if there are any."""
+    if not faults:
+        return
+    shown = faults[:SHOWN]
+    more = len(faults) - len(shown)
+    shown += [f"… and {more} more"] * (more > 0)
+    message = f"{path}: {untouched}; {len(faults)} faults:\n" + "\n".join(
+        f"  {fault}" for fault in shown
+    )
+    raise InputError(message)
 
 
 def unseen(events: Iterable[Event], log: Iterable[Mapping[str, Any]]) -> list[Event]:
@@ -180,8 +188,24 @@ def _kind(path: Path) -> str:
     return "csv" if suffix == ".csv" else "jsonl"
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, row) of a file; empty lines are passed over."""
+def rows_of(
+    path: Path,
+    *,
+    columns: Sequence[str] = COLUMNS,
+    required: Sequence[str] = REQUIRED,
+    untouched: str = "nothing was imported",
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, row) of a CSV or JSONL file; empty lines are passed over.
+
+    Args:
+        path: a .csv, .jsonl or .ndjson file, UTF-8.
+        columns: those that there may be.
+        required: those that there must be.
+        untouched: what errors say of the consequence.
+
+    Raises:
+        InputError: the file cannot be read, or has other columns.
+    """
     kind = _kind(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -189,7 +213,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         message = f"{path}: cannot be read as UTF-8 text ({error})"
         raise InputError(message) from error
     if kind == "csv":
-        yield from _csv_rows(path, text)
+        yield from _csv_rows(path, text, columns, required, untouched)
         return
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -197,46 +221,58 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            message = f"{path}: line {number}: not JSON ({error}); nothing was imported"
+            message = f"{path}: line {number}: not JSON ({error}); {untouched}"
             raise InputError(message) from error
         if not isinstance(row, dict):
-            message = f"{path}: line {number}: not a JSON object; nothing was imported"
+            message = f"{path}: line {number}: not a JSON object; {untouched}"
             raise InputError(message)
-        _check_columns(f"{path}: line {number}", row)
+        _check_columns(f"{path}: line {number}", row, columns, required, untouched)
         yield number, row
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv_rows(
+    path: Path,
+    text: str,
+    columns: Sequence[str],
+    required: Sequence[str],
+    untouched: str,
+) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
-        _check_columns(str(path), reader.fieldnames or [])
+        _check_columns(str(path), reader.fieldnames or [], columns, required, untouched)
         start = reader.line_num + 1
         for row in reader:
             if None in row or None in row.values():
                 message = (
                     f"{path}: line {start}: has another number of fields than the "
-                    "header; nothing was imported"
+                    f"header; {untouched}"
                 )
                 raise InputError(message)
             if any(value.strip() for value in row.values()):
                 yield start, row
             start = reader.line_num + 1
     except csv.Error as error:
-        message = f"{path}: line {reader.line_num}: {error}; nothing was imported"
+        message = f"{path}: line {reader.line_num}: {error}; {untouched}"
         raise InputError(message) from error
 
 
-def _check_columns(where: str, names: Iterable[str]) -> None:
+def _check_columns(
+    where: str,
+    names: Iterable[str],
+    columns: Sequence[str],
+    required: Sequence[str],
+    untouched: str,
+) -> None:
     found = list(names)
     for name in found:
-        if name not in COLUMNS:
-            message = f"{where}: unknown column {name!r}; {nearest(name, COLUMNS)}"
+        if name not in columns:
+            message = f"{where}: unknown column {name!r}; {nearest(name, columns)}"
             raise InputError(message)
-    missing = [name for name in REQUIRED if name not in found]
+    missing = [name for name in required if name not in found]
     if missing:
         message = (
             f"{where}: missing {', '.join(missing)}; "
-            f"required are {', '.join(REQUIRED)}; nothing was imported"
+            f"required are {', '.join(required)}; {untouched}"
         )
         raise InputError(message)
 

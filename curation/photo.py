@@ -101,6 +101,18 @@ def arrived(route: Route) -> dict[str, str]:
     }
 
 
+def named(route: Route) -> dict[str, str]:
+    """photo_id by everything a photo may be called: its id, path, URL or page."""
+    names: dict[str, str] = {}
+    ids = arrived(route)
+    for row in route.table("candidates").to_pylist():
+        photo = ids.get(row["candidate_id"])
+        if photo:
+            for name in filter(None, _names(row)):
+                names.setdefault(name, photo)
+    return names | {photo: photo for photo in ids.values()}
+
+
 def _names(record: Mapping[str, Any]) -> tuple[str | None, ...]:
     """What a record may be called by."""
     return record["key"], record["url"], record["source_url"]
