@@ -1,0 +1,318 @@
+"""The line to a Label Studio server: its key, patience, and what went wrong.
+
+The SDK's own retries are switched off: they send an import again after an answer of
+500, or when the line breaks, and every task is then there twice. Here a request is sent
+again only when it never arrived, or when twice is the same as once.
+"""
+
+import ipaddress
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from label_studio_sdk import LabelStudio
+from label_studio_sdk.core.api_error import ApiError
+
+from curation import labelstudio_keys as keys
+from curation.errors import ConfigError, LabelStudioError
+
+TIMEOUT = httpx.Timeout(120.0, connect=10.0)
+_REFRESH = "/api/token/refresh/"
+_TWICE_IS_ONCE = (_REFRESH, "/api/projects/validate/")
+_BUSY = (429, 502, 503, 504)
+_LONGEST = 5.0
+
+
+class Missing(LabelStudioError):
+    """Label Studio itself says 404: it has no such thing (any more)."""
+
+
+class Patient(httpx.Client):
+    """An HTTP client that outlasts a restart of the server.
+
+    Attributes:
+        asked: method and path of the latest request, for messages.
+        renew: puts a fresh access token into a request that was answered with 401;
+            False when there is none to be had.
+    """
+
+    def __init__(self, *, patience: float, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(timeout=TIMEOUT, follow_redirects=False, **options)
+        self.asked = ""
+        self.renew: Callable[[httpx.Request], bool] = lambda _: False
+        self._patience = patience
+
+    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:  # noqa: ANN401
+        """Send a request until it is answered, or patience ends."""
+        began, pause, renewed = 0.0, 0.2, False
+        while True:
+            self.asked = f"{request.method} {request.url.path}"
+            answer, failure = None, None
+            try:
+                answer = super().send(request, **options)
+            except httpx.TransportError as error:
+                if not (_unsent(error) or _again(request)):
+                    raise
+                failure = error
+            if answer is not None:
+                if answer.status_code == 401 and not renewed:
+                    renewed = True
+                    if self.renew(request):
+                        continue
+                    self.asked = f"{request.method} {request.url.path}"
+                if not _passing(request, answer):
+                    return answer
+                pause = max(pause, _told_to_wait(answer))
+            now = time.monotonic()
+            began = began or now
+            if now + pause - began > self._patience:
+                if answer is not None:
+                    return answer
+                assert failure is not None
+                raise failure
+            time.sleep(pause)
+            pause = min(pause * 1.6, _LONGEST)
+
+
+class Link:
+    """A server, its SDK and a plain client, with one key for both.
+
+    Args:
+        url: where the server is.
+        key: personal access token or legacy token.
+        patience: seconds to wait for a server that does not answer.
+
+    Attributes:
+        url: without a slash at the end.
+        sdk: Label Studio's own client.
+    """
+
+    def __init__(self, url: str, key: str, *, patience: float) -> None:
+        self.url = address(url)
+        self._key = key.strip()
+        self._kind = keys.kind(self._key)
+        self._http = Patient(patience=patience, trust_env=not loopback(self.url))
+        self._http.renew = self._renew
+        with self.explained():
+            self.sdk = LabelStudio(  # type: ignore[no-untyped-call]
+                base_url=f"{self.url}/",  # refresh would drop a path without it
+                api_key=self._key,
+                httpx_client=self._http,
+                max_retries=0,
+            )
+
+    def headers(self) -> dict[str, str]:
+        """What a request must carry to be ours."""
+        with self.explained():
+            found: dict[str, str] = self.sdk._client_wrapper.get_headers()
+        return found
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Any = None,  # noqa: ANN401
+        content: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """One plain request; the JSON that came back, None when nothing did.
+
+        Raises:
+            LabelStudioError: any answer but success.
+        """
+        headers = self.headers()
+        with self.explained():
+            answer = self._http.request(
+                method, self.url + path, params=params, json=content, headers=headers
+            )
+            try:
+                body = answer.json() if answer.content else None
+            except ValueError:
+                body = answer.text
+                if answer.is_success:
+                    raise ApiError(status_code=answer.status_code, body=body) from None
+            if not answer.is_success:
+                raise ApiError(
+                    status_code=answer.status_code,
+                    headers=dict(answer.headers),
+                    body=body,
+                )
+            return body
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what the SDK and the line raise into errors a user can act on."""
+        try:
+            yield
+        except ApiError as error:
+            raise self._wrong(error) from None
+        except httpx.RequestError as error:
+            raise self._silent(error) from None
+        except json.JSONDecodeError:
+            what = "something that is not JSON"
+            raise self.strange(what) from None
+
+    def _renew(self, request: httpx.Request) -> bool:
+        """Exchange the key again: the server's clock decides, not ours."""
+        if self._kind == "legacy" or request.url.path.endswith(_REFRESH):
+            return False
+        tokens = self.sdk._client_wrapper._tokens_client
+        tokens._access_token = None
+        request.headers["Authorization"] = f"Bearer {tokens.api_key}"
+        return True
+
+    def _wrong(self, error: ApiError) -> Exception:
+        status, body = error.status_code, error.body
+        said = self._clean(words(body))
+        asked = self._http.asked
+        if status == 401:
+            return keys.refused(
+                self._kind, said, host(self.url), exchanged=_REFRESH not in asked
+            )
+        if status is None or status < 300:
+            return self.strange(said)
+        if status < 400:
+            place = (error.headers or {}).get("location", "")
+            text = (
+                f"{asked} on {host(self.url)} is sent on to {host(place) or 'a page'}"
+            )
+            text += ": set LABEL_STUDIO_URL to the server's own address"
+        else:
+            text = f"{asked} on {host(self.url)}: {status}, {said}"
+        kind = Missing if status == 404 and _ours(body) else LabelStudioError
+        return kind(text, url=self.url + asked.partition(" ")[2], status=status)
+
+    def _silent(self, error: httpx.RequestError) -> LabelStudioError:
+        asked = self._http.asked
+        method, _, path = asked.partition(" ")
+        if _unsent(error):
+            text = f"nothing answers at {self.url}: is Label Studio running there?"
+        else:
+            text = f"{asked} on {host(self.url)} broke off ({type(error).__name__})"
+            if method == "POST" and not path.endswith(_TWICE_IS_ONCE):
+                text += "; whether it was done is unknown, so it was not sent again"
+        return LabelStudioError(text, url=self.url + path)
+
+    def strange(self, what: str) -> LabelStudioError:
+        """An answer that Label Studio would not give."""
+        asked = self._http.asked
+        text = (
+            f"{self.url} answers {asked} as Label Studio would not: {self._clean(what)}"
+            "; is another service at that address?"
+        )
+        return LabelStudioError(text, url=self.url + asked.partition(" ")[2])
+
+    def _clean(self, text: str) -> str:
+        """Without our key, should the answer repeat it."""
+        return text.replace(self._key, "…")
+
+
+def address(url: str) -> str:
+    """A server's address as it is used: checked, and without a slash at the end.
+
+    Raises:
+        ConfigError: it is none, or it carries more than an address.
+
+    Example:
+        >>> address(" http://127.0.0.1:8080/ ")
+        'http://127.0.0.1:8080'
+    """
+    url = url.strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        message = "LABEL_STUDIO_URL is no address such as http://127.0.0.1:8080"
+        raise ConfigError(message)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        message = (
+            "LABEL_STUDIO_URL is to be an address alone, without user, password or "
+            f"query: {parts.scheme}://{host(url)}"
+        )
+        raise ConfigError(message)
+    return url
+
+
+def host(url: str) -> str:
+    """Host and port of a URL."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def loopback(url: str) -> bool:
+    """Whether a URL is of this machine, where a proxy has no business.
+
+    Example:
+        >>> loopback("http://127.0.0.1:8080"), loopback("https://example.org")
+        (True, False)
+    """
+    name = urlsplit(url).hostname or ""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def words(body: Any, *, most: int = 300) -> str:  # noqa: ANN401
+    """What an answer says, in one short line.
+
+    Example:
+        >>> words({"detail": "Validation error", "validation_errors": {"a": ["no"]}})
+        'a: no'
+        >>> words("<html><title>Not here</title></html>")
+        'a page "Not here"'
+    """
+    if isinstance(body, dict):
+        errors = body.get("validation_errors")
+        if isinstance(errors, dict) and errors:
+            text = "; ".join(
+                (f"{name}: " if name != "non_field_errors" else "")
+                + (" ".join(map(str, said)) if isinstance(said, list) else str(said))
+                for name, said in errors.items()
+            )
+        else:
+            text = str(body.get("detail") or body.get("error") or json.dumps(body))
+    else:
+        text = str(body or "an empty answer")
+        if "<" in text[:200]:
+            title = re.search(r"<title>\s*(.*?)\s*</title>", text, re.S | re.I)
+            text = f'a page "{title[1]}"' if title else "a page"
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _ours(body: object) -> bool:
+    """Whether an answer of failure is in Label Studio's own form."""
+    return isinstance(body, dict) and "status_code" in body and "detail" in body
+
+
+def _unsent(error: Exception) -> bool:
+    return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+
+
+def _again(request: httpx.Request) -> bool:
+    return request.method != "POST" or request.url.path.endswith(_TWICE_IS_ONCE)
+
+
+def _passing(request: httpx.Request, answer: httpx.Response) -> bool:
+    """Whether the same request may soon be answered otherwise, and may be repeated."""
+    if answer.status_code == 429:  # turned away: it was not done
+        return True
+    if not _again(request):
+        return False
+    return answer.status_code in _BUSY or (
+        answer.status_code == 500 and b"database is locked" in answer.content
+    )
+
+
+def _told_to_wait(answer: httpx.Response) -> float:
+    text = answer.headers.get("Retry-After", "")
+    return float(text) if text.isdecimal() else 0.0
