@@ -1,5 +1,6 @@
 """People's answers and the route: taking them in, giving them out, agreement."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,9 @@ from curation import agreement as measured
 from curation import labels
 from curation.photo import named
 from curation.pipeline import Route
+from curation.quality import FAST_S
+
+Row = Mapping[str, Any]
 
 
 def take_in(route: Route, file: Path, *, dry_run: bool = False) -> dict[str, Any]:
@@ -43,37 +47,186 @@ def give_out(route: Route, file: Path) -> dict[str, Any]:
     return {"answers": count, "file": str(file)}
 
 
-def agreement(route: Route) -> dict[str, list[dict[str, Any]]]:
-    """How far annotators agree, see `curation.agreement.summary`."""
+def agreement(route: Route) -> dict[str, Any]:
+    """How far annotators agree and how good each is, see `curation.agreement.summary`.
+
+    `to_adjudicate` is how many photos wait for an adjudicator.
+
+    Raises:
+        InputError: the file of gold questions is not valid.
+    """
+    from curation.labelling import adjudication, gold
+
     if route.fingerprint("photos") is None:
-        return {"questions": [], "annotators": []}
+        return {**measured.summary([], classes={}), "to_adjudicate": 0}
     photos = route.table("photos").select(["photo_id", "class"]).to_pylist()
-    return measured.summary(
+    found = measured.summary(
         route.whole("label_events").to_pylist(),
         classes={row["photo_id"]: row["class"] for row in photos},
         exclude=route.config.resolve.exclude,
+        adjudicators=route.config.resolve.adjudicators,
+        gold=gold.read(route),
     )
+    return {**found, "to_adjudicate": len(adjudication.queue(route))}
 
 
-def agreement_text(found: dict[str, list[dict[str, Any]]]) -> str:
-    """Agreement for a person."""
+MEANING = (
+    "Krippendorff's alpha and Cohen's kappa: 1 is perfect agreement, 0 what chance "
+    "gives.\nIntervals are 95 %. same: how often two answers to a photo are equal, "
+    "chance included."
+)
+SHOWN = 30
+"""Lines a list shows; --json has the rest."""
+
+
+def agreement_text(found: Mapping[str, Any]) -> str:
+    """Agreement for a person, at most 100 columns wide."""
+    left_out = found.get("excluded", [])
+    without = f"left out (resolve.exclude): {', '.join(left_out)}" if left_out else ""
     if not found["questions"]:
-        return "no answers yet: `counterset labels import FILE`"
-    lines = ["question         alpha  95 % interval     photos  annotators"]
-    for row in found["questions"]:
-        low, high = row["ci"] or (None, None)
-        lines.append(
-            f"{row['question']:<15} {_figure(row['alpha'])}  "
-            f"{_figure(low)} to {_figure(high)}  {row['n_photos']:>7} "
-            f"{row['n_annotators']:>11}"
-        )
-    lines.append("\nannotator            agreement with the others  answers compared")
-    lines.extend(
-        f"{row['annotator']:<20} {_figure(row['agreement']):>25} {row['n']:>17}"
-        for row in found["annotators"]
+        nothing = "no answers yet: `counterset labels import FILE`, or `labels pull`"
+        return "\n".join(filter(None, [nothing, without]))
+    backgrounds = [row for row in found["classes"] if row["question"] == "background"]
+    waiting = found.get("to_adjudicate", 0)
+    parts = [
+        MEANING,
+        _questions(found["questions"]),
+        _alphas("class (background)", "class", backgrounds),
+        _alphas("this background, or another", "background", found["backgrounds"]),
+        _pairs(found["pairs"]),
+        _annotators(found["annotators"]),
+        _proposals(found["annotators"]),
+        f"{waiting} {'photo waits' if waiting == 1 else 'photos wait'} for an "
+        "adjudicator: `counterset labels push --adjudicate`"
+        if waiting
+        else "",
+        without,
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _questions(rows: Sequence[Row]) -> str:
+    """Alpha per question, and once more without cannot_tell."""
+    return _table(
+        ["question", "alpha", "same", "photos", "annotators", "answers", "*"],
+        [
+            [
+                row["question"], _figure(row["alpha"], row["ci"]),
+                _share(row["same"]), f"{row['n_photos']:,}",
+                str(row["n_annotators"]), f"{row['n_answers']:,}",
+                _figure(row["decided"]["alpha"], row["decided"]["ci"]),
+            ]
+            for row in rows
+        ],
+        note="* alpha without the answers cannot_tell",
+    )  # fmt: skip
+
+
+def _alphas(title: str, key: str, rows: Sequence[Row]) -> str:
+    return _table(
+        [title, "alpha", "same", "photos"],
+        [
+            [row[key], _figure(row["alpha"], row["ci"]), _share(row["same"]),
+             f"{row['n_photos']:,}"]
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def _pairs(rows: Sequence[Row]) -> str:
+    return _table(
+        ["annotators", "and", "question", "kappa", "photos"],
+        [
+            [row["a"], row["b"], row["question"], _figure(row["kappa"], row["ci"]),
+             f"{row['n']:,}"]
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def _annotators(rows: Sequence[Row]) -> str:
+    """How good each annotator's answers are."""
+    shares = ("agreement", "gold", "cannot_tell", "skipped")
+    return _table(
+        ["annotator", "answers", "as most others", "gold right", "cannot tell",
+         "skipped", "edited"],
+        [
+            [row["annotator"], f"{row['n_answers']:,}"]
+            + [_share(row[name], row[f"{name}_ci"]) for name in shares]
+            + [str(row["edited"])]
+            for row in rows
+        ],
+        note="edited: photos on which somebody else changed the answer"
+        if any(row["edited"] for row in rows)
+        else "",
+    )  # fmt: skip
+
+
+def _proposals(rows: Sequence[Row]) -> str:
+    """How each annotator treats proposals, and how fast."""
+    if not any(row["accepted_n"] or row["fast_n"] for row in rows):
+        return ""
+    return _table(
+        ["annotator", "accepted", "if wrong", "confirmed, s", "chosen, s",
+         f"under {FAST_S:g} s"],
+        [
+            [
+                row["annotator"],
+                _share(row["accepted"], row["accepted_ci"]),
+                _share(row["wrong_accepted"], row["wrong_accepted_ci"]),
+                _seconds(row["confirmed_s"], row["confirmed_s_ci"]),
+                _seconds(row["chosen_s"], row["chosen_s_ci"]),
+                _share(row["fast"], row["fast_ci"]),
+            ]
+            for row in rows
+        ],
+        note="accepted: proposals left as they were; if wrong: of those that gold, an "
+        "adjudicator or\nmost others contradict; confirmed, chosen: median seconds",
+    )  # fmt: skip
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> str:
+    """Columns as wide as what is in them; the first to the left, numbers right."""
+    if not rows:
+        return ""
+    words = {0, *(head.index(name) for name in ("and", "question") if name in head)}
+    cut = [
+        [_cut(cell) if place in words else cell for place, cell in enumerate(row)]
+        for row in rows[:SHOWN]
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *cut, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if place in words
+            else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (head, *cut)
+    ]  # fmt: skip
+    if len(rows) > SHOWN:
+        lines.append(f"… and {len(rows) - SHOWN} more: --json")
+    return "\n".join([*lines, note] if note else lines)
+
+
+def _cut(text: str, most: int = 20) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _figure(value: float | None, ends: Sequence[float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" + (f" ({ends[0]:.2f} to {ends[1]:.2f})" if ends else "")
+
+
+def _share(value: float | None, ends: Sequence[float] | None = None) -> str:
+    if value is None:
+        return "-"
+    return f"{100 * value:.0f} %" + (
+        f" ({100 * ends[0]:.0f}-{100 * ends[1]:.0f})" if ends else ""
     )
-    return "\n".join(lines)
 
 
-def _figure(value: float | None) -> str:
-    return "    -" if value is None else f"{value:5.2f}"
+def _seconds(value: float | None, ends: Sequence[float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" + (f" ({ends[0]:.1f}-{ends[1]:.1f})" if ends else "")

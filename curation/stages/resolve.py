@@ -72,9 +72,18 @@ def run(inputs: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
 def latest(events: Iterable[Event], *, exclude: Iterable[str] = ()) -> list[Event]:
     """The answers that count: the latest per photo, question and annotator.
 
-    An event that another answer of the same annotator names as superseded is out
-    whatever its time. Who skipped, or whose answer was withdrawn, has none. Sorted by
-    photo_id, question, annotator.
+    Who skipped, or whose answer was withdrawn, has none. Sorted by photo_id, question,
+    annotator.
+    """
+    found = standing(events, exclude=exclude)
+    return [event for event in found if event["answer"] not in NO_ANSWER]
+
+
+def standing(events: Iterable[Event], *, exclude: Iterable[str] = ()) -> list[Event]:
+    """Where each annotator stands: the latest event, be it that there is no answer.
+
+    An event that another of the same annotator names as superseded is out whatever its
+    time. Sorted by photo_id, question, annotator.
     """
     left_out = set(exclude)
     by_key: dict[tuple[str, str, str], list[Event]] = {}
@@ -85,11 +94,9 @@ def latest(events: Iterable[Event], *, exclude: Iterable[str] = ()) -> list[Even
     found = []
     for _, answers in sorted(by_key.items()):
         replaced = {event.get("supersedes") for event in answers}
-        standing = [event for event in answers if event["event_id"] not in replaced]
+        unreplaced = [event for event in answers if event["event_id"] not in replaced]
         # events that supersede each other in a circle: time alone decides
-        last = max(standing or answers, key=_when)
-        if last["answer"] not in NO_ANSWER:
-            found.append(last)
+        found.append(max(unreplaced or answers, key=_when))
     return found
 
 

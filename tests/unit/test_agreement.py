@@ -1,4 +1,4 @@
-"""Alpha and kappa against published worked examples, and their laws."""
+"""Alpha and kappa: their definitions, other libraries' numbers, and their laws."""
 
 import math
 from typing import Any
@@ -11,29 +11,7 @@ from hypothesis.extra import numpy as arrays
 from sklearn.metrics import cohen_kappa_score
 
 from curation import agreement
-
-# Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", sections A to C:
-# one row per observer, one column per unit, "." for a missing value
-PUBLISHED = {
-    "two observers, two values": (["0100000010", "1110010000"], 0.095),
-    "two observers, five values": (["aabbdcccedda", "babbbccceddd"], 0.692),
-    "four observers, missing values": (
-        ["123321412...", "1233224125.3", ".3332342251.", "12332441251."],
-        0.743,
-    ),
-}
-
-
-def _counts(observers: list[str]) -> np.ndarray:
-    values = sorted(set("".join(observers)) - {"."})
-    units = list(zip(*observers, strict=True))
-    return np.array([[unit.count(value) for value in values] for unit in units])
-
-
-@pytest.mark.parametrize(("observers", "expected"), PUBLISHED.values(), ids=PUBLISHED)
-def test_published_examples(observers: list[str], expected: float) -> None:
-    assert agreement.alpha(_counts(observers)) == pytest.approx(expected, abs=5e-4)
-
+from evaluation.intervals import wilson
 
 COUNTS = arrays.arrays(
     np.int64,
@@ -117,16 +95,78 @@ def test_kappa_is_scikit_learn_s(pairs: list[tuple[str, str]]) -> None:
     first, second = [list(side) for side in zip(*pairs, strict=True)]
     assume(len({*first, *second}) > 1)
 
-    assert agreement.kappa(first, second) == pytest.approx(
-        cohen_kappa_score(first, second)
+    found = agreement.kappa(first, second)
+
+    assert found.kappa == pytest.approx(cohen_kappa_score(first, second))
+    if math.isfinite(found.low):
+        assert -1 <= found.low <= found.kappa <= found.high <= 1
+    else:
+        constant = 1 in (len(set(first)), len(set(second)))
+        assert constant or not any(a == b for a, b in pairs)
+
+
+def test_kappa_s_error_is_that_of_many_repetitions() -> None:
+    """Redrawn photos scatter as the formula says."""
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 3, 400)
+    first, second = (
+        np.where(rng.random(400) < right, truth, rng.integers(0, 3, 400))
+        for right in (0.85, 0.7)
+    )
+    found = agreement.kappa(list(map(str, first)), list(map(str, second)))
+
+    drawn = [rng.integers(0, 400, 400) for _ in range(400)]
+    values = [cohen_kappa_score(first[rows], second[rows]) for rows in drawn]
+
+    assert found.error == pytest.approx(np.std(values), rel=0.15)
+    assert found.high - found.low == pytest.approx(3.919928 * found.error)
+
+
+def test_no_disagreement_seen_is_not_certainty() -> None:
+    """Resampling cannot show what did not occur: Wilson's bound does."""
+    few = agreement.interval(np.array([[2, 0], [0, 2]] * 4))
+    many = agreement.interval(np.array([[2, 0], [0, 2]] * 400))
+    words = ["a", "b"] * 4
+    pair = agreement.kappa(words, words)
+
+    assert (few.alpha, few.high) == (1, 1)
+    assert few.low < 0.5 < 0.98 < many.low < 1
+    assert (pair.kappa, pair.high) == (1, 1)
+    assert pair.low == pytest.approx(1 - 2 * float(wilson(0, 8)[1]))
+    assert pair.error == 0
+
+
+def test_kappa_that_is_undefined() -> None:
+    assert math.isnan(agreement.kappa([], []).kappa)
+    assert math.isnan(agreement.kappa(["a"] * 3, ["a"] * 3).kappa)
+    constant = agreement.kappa(["a", "a", "a"], ["a", "b", "a"])
+    assert constant.kappa == pytest.approx(0)
+    assert math.isnan(constant.low)
+    assert math.isnan(constant.high)
+
+
+def test_interval_is_the_bootstrap_of_photos() -> None:
+    """Drawing photos that were answered alike together changes nothing."""
+    rng = np.random.default_rng(2)
+    counts = rng.multinomial(3, [0.7, 0.2, 0.1], size=60)
+    counts[:20] = [[0, 3, 0]] * 20
+    found = agreement.interval(counts)
+
+    picked = rng.integers(0, 60, (3000, 60))
+    values = [agreement.alpha(counts[rows]) for rows in picked]
+    ends = np.quantile(values, [0.025, 0.975])
+
+    assert (found.low, found.high) == pytest.approx(ends, abs=0.02)
+    assert found.same == pytest.approx(
+        np.mean([(row * (row - 1)).sum() / 6 for row in counts])
     )
 
 
-def _event(photo: str, annotator: str, answer: str) -> dict[str, Any]:
+def _event(photo: str, annotator: str, answer: str, **more: Any) -> dict[str, Any]:
     return {
         "event_id": photo + annotator, "photo_id": photo, "question": "background",
         "answer": answer, "annotator": annotator, "supersedes": None,
-        "created_at": "2026-01-01T00:00:00+00:00",
+        "created_at": "2026-01-01T00:00:00+00:00", **more,
     }  # fmt: skip
 
 
@@ -147,11 +187,14 @@ def test_summary() -> None:
     )
     assert question["ci"][0] <= question["alpha"] <= question["ci"][1]
     assert (question["n_photos"], question["n_annotators"]) == (4, 3)
-    assert found["annotators"] == [
+    assert [
+        (row["annotator"], row["agreement"], row["n"], row["n_answers"])
+        for row in found["annotators"]
+    ] == [
         # on q and s the two others of a, and of b, disagree: nothing to compare with
-        {"annotator": "a", "agreement": 1.0, "n": 2, "n_answers": 5},
-        {"annotator": "b", "agreement": 1.0, "n": 2, "n_answers": 4},
-        {"annotator": "c", "agreement": 0.5, "n": 4, "n_answers": 4},
+        ("a", 1.0, 2, 5),
+        ("b", 1.0, 2, 4),
+        ("c", 0.5, 4, 4),
     ]
     assert [row["class"] for row in found["classes"]] == ["cat", "dog"]
     assert [row["background"] for row in found["backgrounds"]] == ["x", "y"]
@@ -159,6 +202,68 @@ def test_summary() -> None:
         ("a", "b"): 4, ("a", "c"): 4, ("b", "c"): 4,
     }  # fmt: skip
     assert found["pairs"][0]["kappa"] == 1.0
+    assert found["pairs"][0]["ci"][0] < 1.0, "four photos are not proof"
+    assert {row["class"] for row in found["class_pairs"]} == {"cat", "dog"}
+    assert {row["background"] for row in found["background_pairs"]} == {"x", "y"}
+
+
+def test_only_independent_answers_count() -> None:
+    """Adjudicators, by role or name, and editors knew what others had said."""
+    events = [
+        _event(photo, who, answer)
+        for photo, given_ in {"p": "xx", "q": "xy", "r": "yy"}.items()
+        for who, answer in zip("ab", given_, strict=True)
+    ]
+    told = [
+        _event("q", "judge", "x", role="adjudicator"),
+        _event("p", "named", "y"),
+        _event("r", "editor", "x", edits="a"),
+        # a's own answer to q stands for agreement, whatever a later settled
+        _event("q", "a", "y", role="adjudicator")
+        | {"event_id": "later"}
+        | {"created_at": "2026-02-01T00:00:00Z", "supersedes": "qa"},
+    ]
+    alone = agreement.summary(events, classes={})
+    found = agreement.summary([*events, *told], classes={}, adjudicators=["named"])
+
+    for key in ("questions", "pairs", "backgrounds"):
+        assert found[key] == alone[key], key
+    assert {row["annotator"] for row in found["annotators"] if row["adjudicator"]} == {
+        "a", "judge", "named",
+    }  # fmt: skip
+
+
+def test_skips_are_missing_and_cannot_tell_is_an_answer() -> None:
+    answers = {"p": "xx", "q": "yy", "r": "xu", "s": "xs", "t": "uu"}
+    words = {"x": "x", "y": "y", "u": "cannot_tell", "s": "skipped"}
+    events = [
+        _event(photo, who, words[letter])
+        for photo, letters in answers.items()
+        for who, letter in zip("ab", letters, strict=True)
+    ]
+    (question,) = agreement.summary(events, classes={})["questions"]
+
+    assert question["n_photos"] == 4, "s has one answer"
+    assert question["alpha"] == pytest.approx(
+        _definition(np.array([[2, 0, 0], [0, 2, 0], [1, 0, 1], [0, 0, 2]]))
+    )
+    assert question["same"] == pytest.approx(3 / 4)
+    assert (question["decided"]["n_photos"], question["decided"]["alpha"]) == (2, 1)
+
+
+def test_who_is_excluded_is_in_nothing() -> None:
+    events = [
+        _event(photo, who, answer)
+        for photo, given_ in {"p": "xxy", "q": "yyx"}.items()
+        for who, answer in zip("abc", given_, strict=True)
+    ]
+    two = [event for event in events if event["annotator"] != "c"]
+    found = agreement.summary(events, classes={}, exclude=["c", "stranger"])
+
+    assert found.pop("excluded") == ["c"]
+    alone = agreement.summary(two, classes={})
+    assert alone.pop("excluded") == []
+    assert found == alone
 
 
 def test_summary_of_nothing() -> None:
