@@ -115,6 +115,8 @@ def told(result: Mapping[str, Any], as_json: bool) -> None:
         if key != "stages" and value not in (None, [], ""):
             lines = value if isinstance(value, list) else [value]
             for line in lines:
+                if isinstance(line, Mapping):
+                    line = "  ".join(f"{name} {what}" for name, what in line.items())
                 typer.echo(f"{key}: {line}")
 
 
