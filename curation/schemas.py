@@ -253,6 +253,7 @@ SCHEMAS: dict[str, Table] = {
         "project": Column(_int, "the project's number on the server"),
         "title": Column(_text, "title of the project"),
         "interface": Column(_text, "labelling configuration that was pushed, XML"),
+        "instructions": Column(_text, "what annotators read first, HTML"),
         "blind": Column(_flag, "proposals are hidden"),
         "at": Column(_text, "when, ISO 8601 with zone"),
     },
@@ -287,6 +288,9 @@ SCHEMAS: dict[str, Table] = {
         "campaign": Column(_text, "campaign that was pulled"),
         "pull": Column(_int, "number of the pull, from 1 in each campaign"),
         "cursor": Column(_text, "updated_at of the latest task seen; the next starts"),
+        "recent": Column(
+            pa.list_(_text), "tasks of the minute before it, and when: seen already"
+        ),
         "tasks": Column(_int, "tasks looked at"),
         "annotations": Column(_int, "annotations that were new, changed or deleted"),
         "events": Column(_int, "answers added to label_events"),
