@@ -30,6 +30,12 @@ IMAGE = "image"
 KEY = "key"
 """Key of the photo_id in a task's data."""
 
+PROPOSED, SCORE = "proposed_background", "proposed_score"
+"""Keys of the proposal and its probability in a task's data."""
+
+SAID = "said"
+"""Key of what others answered, in the data of an adjudicator's task."""
+
 WRONG_ANIMAL = "wrong_animal"
 
 HOTKEYS = "123456789sdfgtyiopjklzxcbm"
@@ -94,10 +100,10 @@ def xml(config: Dataset, *, blind: bool, kind: Kind = "labels") -> str:
 def _above(blind: bool, kind: Kind) -> list[str]:
     """Lines above the backgrounds."""
     if kind == "adjudication":
-        return ["Others said: $said", "Background"]
+        return [f"Others said: ${SAID}", "Background"]
     if blind:
         return ["Background"]
-    return ["Background (proposed: $proposed_background, $proposed_score)"]
+    return [f"Background (proposed: ${PROPOSED}, ${SCORE})"]
 
 
 def _defects(
@@ -220,6 +226,14 @@ def choices(interface: str) -> frozenset[str]:
     return found.choices if found else frozenset()
 
 
+def blind(interface: str) -> bool:
+    """Whether a configuration hides the proposal."""
+    try:
+        return PROPOSED not in _shown(ET.fromstring(interface))
+    except ET.ParseError:
+        return False
+
+
 def _controls(root: ET.Element) -> dict[str, _Control]:
     return {
         element.get("name", ""): _Control(
@@ -236,13 +250,12 @@ def _controls(root: ET.Element) -> dict[str, _Control]:
 
 def _values(element: ET.Element) -> Iterator[str]:
     for choice in element.iter("Choice"):
-        yield choice.get("alias") or choice.get("value", "")
+        yield choice.get("alias") or choice.get("value") or ""
 
 
 def _shown(root: ET.Element) -> set[str]:
     """Keys of a task's data that the page uses."""
-    names = ("image", "class_name", "attribution", "said")
-    names += ("proposed_background", "proposed_score")
+    names = (IMAGE, "class_name", "attribution", SAID, PROPOSED, SCORE)
     texts = [node.get("value", "") for node in root.iter() if node.tag != "Choice"]
     return {name for name in names if any(f"${name}" in text for text in texts)}
 
