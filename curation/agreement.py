@@ -48,6 +48,8 @@ class Alpha:
         same: how often two answers to a photo are the same word, 0-1, by chance or
             not; NaN without photos. Where one word is nearly always right, this may be
             high and alpha low.
+        same_low: lower end of its interval, by the same bootstrap.
+        same_high: upper end.
     """
 
     alpha: float
@@ -55,6 +57,8 @@ class Alpha:
     high: float
     n_photos: int
     same: float = math.nan
+    same_low: float = math.nan
+    same_high: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +113,29 @@ def interval(counts: Counts, *, resamples: int = RESAMPLES, seed: int = 0) -> Al
     # photos answered alike are drawn together: the same draws, in far less time
     patterns, times = np.unique(paired, axis=0, return_counts=True)
     found = float(_alphas(patterns, times[None, :].astype(np.float64))[0])
-    same = 1 - float(_observed(patterns) @ times / (patterns.sum(axis=1) @ times))
+    same = float(_sames(patterns, times[None, :])[0])
     if same == 1:
-        low = 1 - _unseen(n) / _chance(paired.sum(axis=0))
-        return Alpha(found, max(-1.0, low), found, n, same)
+        spare = _unseen(n)
+        low = max(-1.0, 1 - spare / _chance(paired.sum(axis=0)))
+        return Alpha(found, low, found, n, 1.0, 1 - spare, 1.0)
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(n, times / n, size=resamples).astype(np.float64)
-    values = _alphas(patterns, weights)
+    ends = (*_ends_of(_alphas(patterns, weights)), n)
+    return Alpha(found, *ends, same, *_ends_of(_sames(patterns, weights)))
+
+
+def _ends_of(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Percentiles that hold 95 % of the values that are defined."""
     values = values[np.isfinite(values)]
-    low, high = np.quantile(values, [0.025, 0.975]) if len(values) else (np.nan, np.nan)
-    return Alpha(found, float(low), float(high), n, same)
+    if not len(values):
+        return math.nan, math.nan
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _sames(paired: Counts, weights: NDArray[Any]) -> NDArray[np.float64]:
+    """Of each row of weights, how often two answers to a photo are the same."""
+    return np.asarray(1 - weights @ _observed(paired) / (weights @ paired.sum(axis=1)))
 
 
 def _observed(counts: Counts) -> NDArray[np.float64]:
@@ -234,12 +251,12 @@ def summary(
         seed: of the bootstrap.
 
     Returns: lists of rows by name; an undefined number is None, and so is its interval.
-        questions: question, alpha, ci, n_photos, same, n_annotators, n_answers;
-            decided: alpha, ci, n_photos and same without the answers cannot_tell.
+        questions: question, alpha, ci, n_photos, same, same_ci, n_annotators,
+            n_answers; decided: the first of these without the answers cannot_tell.
         annotators: see `quality.annotators`.
-        classes: question, class, alpha, ci, n_photos, same.
+        classes: question, class, alpha, ci, n_photos, same, same_ci.
         backgrounds: background, alpha (this background against all else), ci, n_photos,
-            same.
+            same, same_ci.
         pairs: question, a, b, kappa, ci, n (photos both answered).
         class_pairs, background_pairs: the same of the photos of a class, and of a
             background against all else (question is background).
@@ -322,6 +339,7 @@ def _numbers(found: Alpha) -> dict[str, Any]:
         "ci": _ends(found.low, found.high),
         "n_photos": found.n_photos,
         "same": _number(found.same),
+        "same_ci": _ends(found.same_low, found.same_high),
     }
 
 

@@ -108,29 +108,34 @@ def agreement_text(found: Mapping[str, Any]) -> str:
 def _questions(rows: Sequence[Row]) -> str:
     """Alpha per question, and once more without cannot_tell."""
     return _table(
-        ["question", "alpha", "same", "photos", "annotators", "answers", "*"],
+        ["question", "alpha", "same", "photos", "annotators", "without cannot_tell"],
         [
             [
-                row["question"], _figure(row["alpha"], row["ci"]),
-                _share(row["same"]), f"{row['n_photos']:,}",
-                str(row["n_annotators"]), f"{row['n_answers']:,}",
+                row["question"],
+                _figure(row["alpha"], row["ci"]),
+                _share(row["same"], row["same_ci"]),
+                f"{row['n_photos']:,}",
+                str(row["n_annotators"]),
                 _figure(row["decided"]["alpha"], row["decided"]["ci"]),
             ]
             for row in rows
         ],
-        note="* alpha without the answers cannot_tell",
-    )  # fmt: skip
+    )
 
 
 def _alphas(title: str, key: str, rows: Sequence[Row]) -> str:
     return _table(
         [title, "alpha", "same", "photos"],
         [
-            [row[key], _figure(row["alpha"], row["ci"]), _share(row["same"]),
-             f"{row['n_photos']:,}"]
+            [
+                row[key],
+                _figure(row["alpha"], row["ci"]),
+                _share(row["same"], row["same_ci"]),
+                f"{row['n_photos']:,}",
+            ]
             for row in rows
         ],
-    )  # fmt: skip
+    )
 
 
 def _pairs(rows: Sequence[Row]) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 from curation.actions import evaluate
@@ -11,7 +12,7 @@ from curation.errors import InputError
 from curation.pipeline import Route
 from curation.provenance import provenance
 
-VERSION = 1
+VERSION = 2
 OUTPUT: str | None = None
 TABLES = (
     "candidates", "photos", "hashes", "duplicates", "flags", "proposals", "tasks",
@@ -21,10 +22,11 @@ INPUTS = (*TABLES, "fetches", "results")
 
 
 def settings(config: Dataset) -> dict[str, Any]:
-    """The whole configuration, for the page states it, and what was planted."""
+    """The whole configuration, for the page states it, and what the page checks by."""
     return {
         "config": config.model_dump(mode="json", exclude={"http"}),
         "truth": _truth(config),
+        "gold": _digest(config.labels.gold),
     }
 
 
@@ -36,6 +38,7 @@ def intact(route: Route) -> bool:
 def run(route: Route) -> int:
     """Write the report; returns 1, for the page."""
     from curation import reports
+    from curation.labelling import gold
 
     folder = route.shelf.folder / "report"
     shutil.rmtree(folder, ignore_errors=True)
@@ -50,9 +53,16 @@ def run(route: Route) -> int:
         read=route.shelf.read_photo,
         truth=_truth(route.config),
         provenance=provenance(route),
+        gold=gold.read(route),
     )
     route.mark("report", 1, hashlib.sha256(page.read_bytes()).hexdigest()[:32])
     return 1
+
+
+def _digest(path: Path | None) -> str:
+    """A file's content in short; reading it tells what is wrong with it."""
+    there = path is not None and path.is_file()
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path and there else ""
 
 
 def _truth(config: Dataset) -> dict[str, Any] | None:

@@ -54,6 +54,7 @@ class Facts:
         results: objects of `evaluate`'s JSON.
         truth: what a demonstration planted; empty for real work.
         provenance: versions, models, recipes.
+        gold: answers known beforehand, by photo_id and question.
     """
 
     config: Dataset
@@ -62,6 +63,7 @@ class Facts:
     results: Sequence[Mapping[str, object]] = ()
     truth: Mapping[str, object] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
+    gold: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def frame(self, table: str) -> pl.DataFrame:
         """A table as a frame; no rows where it is missing."""
@@ -101,6 +103,7 @@ def gather(
     results: Sequence[Mapping[str, object]] = (),
     truth: Mapping[str, object] | None = None,
     provenance: Mapping[str, object] | None = None,
+    gold: Mapping[tuple[str, str], str] | None = None,
 ) -> Facts:
     """Facts from what the caller has; a table that is missing counts as empty.
 
@@ -119,6 +122,7 @@ def gather(
         results=results,
         truth=truth or {},
         provenance=provenance or {},
+        gold=gold or {},
     )
 
 

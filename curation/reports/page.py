@@ -49,6 +49,7 @@ def build(
     read: Callable[[str], bytes],
     truth: Mapping[str, object] | None = None,
     provenance: Mapping[str, object] | None = None,
+    gold: Mapping[tuple[str, str], str] | None = None,
 ) -> Path:
     """Write the dataset report; equal input gives equal bytes.
 
@@ -63,6 +64,7 @@ def build(
         truth: what a demonstration planted (`curation.demo`), to check against.
         provenance: versions, models and recipes: values, or mappings to show under a
             heading of their own.
+        gold: answers known beforehand, by photo_id and question.
 
     Returns: the path of `index.html`.
 
@@ -70,7 +72,12 @@ def build(
         InputError: a table lacks a column of its schema.
     """
     report = facts.gather(
-        config, tables, results=results, truth=truth, provenance=provenance
+        config,
+        tables,
+        results=results,
+        truth=truth,
+        provenance=provenance,
+        gold=gold,
     )
     content = gather(report, Album(read))
     content["figures"] = figures.save(
