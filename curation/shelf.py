@@ -7,6 +7,8 @@
     tables/<stage>/<recipe>/      one derived table: Parquet parts, then done.json
     crawls/<crawl>/               what a source answered: Parquet parts with cursors
     features/                     what models made of photos
+    labels/                       pictures that a labelling server may show
+    secrets/                      random bytes, for their owner alone
     release/ report/              what people look at; can always be made again
 
 Nothing is changed in place. A file is written beside its place, flushed to disk, then
@@ -48,6 +50,7 @@ PIECE = 1 << 22
 
 _DRAFT = "next"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_UNLINKED = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
 _SHUT = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 
@@ -242,6 +245,22 @@ class Shelf:
                 os.link(part, path)  # who comes second takes the first one's
             part.unlink()
         return path.read_bytes()
+
+    def lend(self, photo_id: str, path: Path) -> None:
+        """Put a photo's file at a path: linked, or copied where that cannot be.
+
+        Raises:
+            InputError: the blob is gone.
+        """
+        path.unlink(missing_ok=True)
+        try:
+            os.link(self.blob(photo_id), path)
+        except FileNotFoundError:
+            self.put(path, self.read_photo(photo_id))  # says it if the blob is gone
+        except OSError as error:
+            if error.errno not in _UNLINKED:
+                raise
+            self.put(path, self.read_photo(photo_id))
 
     # logs --------------------------------------------------------------------------
 
@@ -514,7 +533,8 @@ class Shelf:
     def purge(self, photo_id: str) -> int:
         """Delete a photo's blob and its rows in every table; returns rows deleted."""
         path = self.blob(photo_id)
-        for file in (path, *path.parent.glob(f"{photo_id}.*.part")):
+        shown = self.folder.glob(f"labels/*/{photo_id}.*")
+        for file in (path, *path.parent.glob(f"{photo_id}.*.part"), *shown):
             file.unlink(missing_ok=True)
         deleted = 0
         for path in (*self.parts(), *sorted(self.folder.glob("features/**/*.parquet"))):
