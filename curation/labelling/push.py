@@ -18,6 +18,7 @@ from curation.labelling.tasks import Ask, Facts
 from curation.labelstudio import LabelStudio
 from curation.photo import arrived
 from curation.pipeline import Route
+from curation.takedowns import Takedowns
 
 BATCH = 1000
 """Tasks in a request."""
@@ -161,7 +162,13 @@ def _reconcile(
             f"({_some(photo[:12] for photo in missing)}); their pulled answers stay"
         )
     notices += _taken(route, there)
-    standing = {row["photo_id"]: row for row in rows.values()}
+    # of several tasks of a photo, the first that is there
+    standing = {row["photo_id"]: row for _, row in sorted(rows.items(), reverse=True)}
+    standing |= {
+        row["photo_id"]: row
+        for task, row in sorted(rows.items(), reverse=True)
+        if task in server
+    }
     return _Standing(standing, len(ours), missing, notices)
 
 
@@ -198,8 +205,7 @@ def _doubled(rows: dict[int, dict[str, Any]], server: dict[int, str]) -> list[st
 
 def _taken(route: Route, there: Iterable[str]) -> list[str]:
     """Photos that were taken down and still have a task."""
-    taken = {row["photo_id"] for row in route.shelf.read_log("takedowns")}
-    left = sorted(taken.intersection(there))
+    left = sorted(Takedowns(route.shelf).photos.intersection(there))
     if not left:
         return []
     return [
@@ -334,8 +340,11 @@ def _look(
     route: Route, studio: LabelStudio, campaign: Campaign, standing: _Standing
 ) -> None:
     """Make sure that the pictures of a few tasks that are there still show."""
-    there = [row for row in standing.rows.values() if row["image"]]
-    there = [row for row in there if row["photo_id"] not in standing.gone]
+    photos = set(route.table("photos").column("photo_id").to_pylist())
+    photos -= {*standing.gone, *Takedowns(route.shelf).photos}
+    there = [
+        row for photo, row in standing.rows.items() if photo in photos and row["image"]
+    ]
     if there:
         _preflight(route, studio, campaign, there[:: max(1, len(there) - 1)][:SAMPLE])
 

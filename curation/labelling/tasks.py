@@ -11,6 +11,7 @@ from curation.errors import InputError
 from curation.labelling import Kind, gold, interface
 from curation.pipeline import Route
 from curation.stages.dedup import merged
+from curation.takedowns import Takedowns
 
 QUESTION, CALIBRATION, GOLD, ADJUDICATION = (
     "question", "calibration", "gold", "adjudication",
@@ -115,7 +116,7 @@ def wanted(route: Route, *, kind: Kind, have: Mapping[str, str]) -> Wanted:
 def kept(route: Route) -> dict[str, str]:
     """Class of each kept photo: it decodes, was not taken down and not merged."""
     gone = set(merged(route.table("duplicates")))
-    gone |= {row["photo_id"] for row in route.shelf.read_log("takedowns")}
+    gone |= Takedowns(route.shelf).photos
     return {
         row["photo_id"]: row["class"]
         for row in route.whole("photos").select(["photo_id", "class"]).to_pylist()
