@@ -9,6 +9,7 @@ import ipaddress
 import json
 import re
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,8 @@ from urllib.parse import urlsplit
 import httpx
 from label_studio_sdk import LabelStudio
 from label_studio_sdk.core.api_error import ApiError
+from label_studio_sdk.tokens.client_ext import TokensClientExt
+from label_studio_sdk.types.token_refresh_response import TokenRefreshResponse
 
 from curation import labelstudio_keys as keys
 from curation.errors import ConfigError, LabelStudioError
@@ -79,6 +82,34 @@ class Patient(httpx.Client):
             pause = min(pause * 1.6, _LONGEST)
 
 
+class Exchange(TokensClientExt):
+    """Gets access tokens for a personal access token.
+
+    The SDK's own way drops a path that stands before /api, fails on an answer that is
+    not JSON, and warns of its own use of a deprecated call.
+    """
+
+    def refresh(self, refresh_token: str | None = None) -> TokenRefreshResponse:
+        """A new access token, kept nowhere."""
+        http: Patient = self._client_wrapper.httpx_client.httpx_client
+        answer = http.post(
+            self._base_url.rstrip("/") + _REFRESH,
+            json={"refresh": refresh_token or self._api_key},
+        )
+        body = _body(answer)
+        if not answer.is_success or not isinstance(body, dict) or "access" not in body:
+            raise ApiError(status_code=answer.status_code, body=body)
+        return TokenRefreshResponse(access=body["access"])
+
+    def renew(self, request: httpx.Request) -> bool:
+        """Put a new access token into a request: the server's clock decides."""
+        if self._use_legacy_token or request.url.path.endswith(_REFRESH):
+            return False
+        self._access_token = None
+        request.headers["Authorization"] = f"Bearer {self.api_key}"
+        return True
+
+
 class Link:
     """A server, its SDK and a plain client, with one key for both.
 
@@ -97,14 +128,18 @@ class Link:
         self._key = key.strip()
         self._kind = keys.kind(self._key)
         self._http = Patient(patience=patience, trust_env=not loopback(self.url))
-        self._http.renew = self._renew
+        weakref.finalize(self, self._http.close)
         with self.explained():
             self.sdk = LabelStudio(  # type: ignore[no-untyped-call]
-                base_url=f"{self.url}/",  # refresh would drop a path without it
+                base_url=self.url,
                 api_key=self._key,
                 httpx_client=self._http,
                 max_retries=0,
             )
+            wrapper = self.sdk._client_wrapper
+            tokens = Exchange(self.url, self._key, wrapper)
+        wrapper._tokens_client = tokens
+        self._http.renew = tokens.renew
 
     def headers(self) -> dict[str, str]:
         """What a request must carry to be ours."""
@@ -130,12 +165,9 @@ class Link:
             answer = self._http.request(
                 method, self.url + path, params=params, json=content, headers=headers
             )
-            try:
-                body = answer.json() if answer.content else None
-            except ValueError:
-                body = answer.text
-                if answer.is_success:
-                    raise ApiError(status_code=answer.status_code, body=body) from None
+            body = _body(answer)
+            if answer.is_success and isinstance(body, str):
+                raise ApiError(status_code=answer.status_code, body=body)
             if not answer.is_success:
                 raise ApiError(
                     status_code=answer.status_code,
@@ -156,15 +188,6 @@ class Link:
         except json.JSONDecodeError:
             what = "something that is not JSON"
             raise self.strange(what) from None
-
-    def _renew(self, request: httpx.Request) -> bool:
-        """Exchange the key again: the server's clock decides, not ours."""
-        if self._kind == "legacy" or request.url.path.endswith(_REFRESH):
-            return False
-        tokens = self.sdk._client_wrapper._tokens_client
-        tokens._access_token = None
-        request.headers["Authorization"] = f"Bearer {tokens.api_key}"
-        return True
 
     def _wrong(self, error: ApiError) -> Exception:
         status, body = error.status_code, error.body
@@ -287,6 +310,14 @@ def words(body: Any, *, most: int = 300) -> str:  # noqa: ANN401
             text = f'a page "{title[1]}"' if title else "a page"
     text = " ".join(text.split())
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _body(answer: httpx.Response) -> Any:  # noqa: ANN401
+    """JSON of an answer, its text when it is none, None when there is nothing."""
+    try:
+        return answer.json() if answer.content else None
+    except ValueError:
+        return answer.text
 
 
 def _ours(body: object) -> bool:
