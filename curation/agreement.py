@@ -31,6 +31,9 @@ Event = Mapping[str, Any]
 RESAMPLES = 2000
 """Bootstrap samples of photos behind an interval."""
 
+FEWEST = 6
+"""Photos below which there is no interval, unless nobody differed."""
+
 _Z = NormalDist().inv_cdf(0.975)
 _NOTHING = 1e-7
 
@@ -42,7 +45,8 @@ class Alpha:
     Attributes:
         alpha: 1 is perfect, 0 what chance gives, below 0 systematic disagreement; NaN
             where no photo has two answers, or all answers are the same word.
-        low: lower end of the 95 % bootstrap interval over photos; NaN as above.
+        low: lower end of the 95 % bootstrap interval over photos; NaN without one, see
+            `interval`.
         high: upper end.
         n_photos: photos with two answers or more: only they count.
         same: how often two answers to a photo are the same word, 0-1, by chance or
@@ -68,8 +72,9 @@ class Kappa:
     Attributes:
         kappa: 1 is perfect, 0 what chance gives; NaN where both said one and the same
             word throughout, or nothing.
-        low: lower end of the 95 % interval; NaN as above, and where the formula gives
-            no error: one of them said the same throughout, or they never agreed.
+        low: lower end of the 95 % interval; NaN as above, below FEWEST photos, and
+            where the formula gives no error: one of them said the same throughout, or
+            they never agreed.
         high: upper end.
         error: standard error; 0 without a disagreement, NaN as `low`.
         n: photos both answered.
@@ -102,9 +107,11 @@ def alpha(counts: Counts) -> float:
 def interval(counts: Counts, *, resamples: int = RESAMPLES, seed: int = 0) -> Alpha:
     """Alpha with a percentile bootstrap interval: photos are drawn with replacement.
 
-    Resamples in which alpha is undefined are left out. Where nobody differed, no
-    resample does: the lower end then takes the share of photos on which people might
-    differ from Wilson's upper bound on none of n.
+    Where nobody differed, no resample does: the lower end then takes the share of
+    photos on which people might differ from Wilson's upper bound on none of n. There is
+    no interval (NaN) below FEWEST photos, where all photos were answered alike, and
+    where alpha is undefined in more than one resample in 40: such as for an answer that
+    hardly anybody ever gave.
     """
     paired = counts[counts.sum(axis=1) >= 2]
     n = len(paired)
@@ -118,6 +125,8 @@ def interval(counts: Counts, *, resamples: int = RESAMPLES, seed: int = 0) -> Al
         spare = _unseen(n)
         low = max(-1.0, 1 - spare / _chance(paired.sum(axis=0)))
         return Alpha(found, low, found, n, 1.0, 1 - spare, 1.0)
+    if n < FEWEST or len(times) == 1:
+        return Alpha(found, math.nan, math.nan, n, same)
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(n, times / n, size=resamples).astype(np.float64)
     ends = (*_ends_of(_alphas(patterns, weights)), n)
@@ -125,11 +134,11 @@ def interval(counts: Counts, *, resamples: int = RESAMPLES, seed: int = 0) -> Al
 
 
 def _ends_of(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Percentiles that hold 95 % of the values that are defined."""
-    values = values[np.isfinite(values)]
-    if not len(values):
+    """Percentiles that hold 95 % of the values; NaN where too many are undefined."""
+    defined = values[np.isfinite(values)]
+    if len(defined) < 0.975 * len(values):
         return math.nan, math.nan
-    low, high = np.quantile(values, [0.025, 0.975])
+    low, high = np.quantile(defined, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -200,7 +209,7 @@ def kappa(first: list[str], second: list[str]) -> Kappa:
         low = max(-1.0, 1 - _unseen(n) / (1 - chance))
         return Kappa(1.0, low, 1.0, 0.0, n)
     error = _error(share, value, chance) / math.sqrt(n)
-    if error < _NOTHING:
+    if error < _NOTHING or n < FEWEST:
         return Kappa(value, math.nan, math.nan, math.nan, n)
     reach = _Z * error
     return Kappa(value, max(-1.0, value - reach), min(1.0, value + reach), error, n)

@@ -1,11 +1,13 @@
 """People's answers and the route: taking them in, giving them out, agreement."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from curation import agreement as measured
 from curation import labels
+from curation.foreign import Form
 from curation.photo import named
 from curation.pipeline import Route
 from curation.quality import FAST_S
@@ -13,8 +15,10 @@ from curation.quality import FAST_S
 Row = Mapping[str, Any]
 
 
-def take_in(route: Route, file: Path, *, dry_run: bool = False) -> dict[str, Any]:
-    """Add the answers of a CSV or JSONL file to the log; all of them or none.
+def take_in(
+    route: Route, file: Path, *, form: Form | None = None, dry_run: bool = False
+) -> dict[str, Any]:
+    """Add the answers of a file to the log; all of them or none.
 
     Answers that are there already are not added again; what is added is on disk when
     this returns.
@@ -22,6 +26,7 @@ def take_in(route: Route, file: Path, *, dry_run: bool = False) -> dict[str, Any
     Args:
         route: the route; its work folder must be held for writing.
         file: see `curation.labels`.
+        form: how to read another tool's file.
         dry_run: check the file, add nothing.
 
     Returns: answers in the file, imported now, and known before.
@@ -30,7 +35,7 @@ def take_in(route: Route, file: Path, *, dry_run: bool = False) -> dict[str, Any
         InputError: a row is invalid; nothing was imported.
     """
     names = named(route)
-    events = labels.read(file, config=route.config, resolve_photo=names.get)
+    events = labels.read(file, config=route.config, resolve_photo=names.get, form=form)
     new = labels.unseen(events, route.shelf.read_log("label_events"))
     if new and not dry_run:
         route.append("label_events", new)
@@ -82,16 +87,18 @@ SHOWN = 30
 def agreement_text(found: Mapping[str, Any]) -> str:
     """Agreement for a person, at most 100 columns wide."""
     left_out = found.get("excluded", [])
-    without = f"left out (resolve.exclude): {', '.join(left_out)}" if left_out else ""
+    without = fill(f"left out (resolve.exclude): {', '.join(left_out)}", 100)
     if not found["questions"]:
         nothing = "no answers yet: `counterset labels import FILE`, or `labels pull`"
-        return "\n".join(filter(None, [nothing, without]))
-    backgrounds = [row for row in found["classes"] if row["question"] == "background"]
+        return "\n".join([nothing, without] if left_out else [nothing])
+    classes = [row for row in found["classes"] if row["question"] == "background"]
+    large = [row for row in classes if row["n_photos"] >= measured.FEWEST]
     waiting = found.get("to_adjudicate", 0)
     parts = [
         MEANING,
         _questions(found["questions"]),
-        _alphas("class (background)", "class", backgrounds),
+        _alphas("class (background)", "class", large)
+        + _unlisted(len(classes) - len(large)),
         _alphas("this background, or another", "background", found["backgrounds"]),
         _pairs(found["pairs"]),
         _annotators(found["annotators"]),
@@ -100,7 +107,7 @@ def agreement_text(found: Mapping[str, Any]) -> str:
         "adjudicator: `counterset labels push --adjudicate`"
         if waiting
         else "",
-        without,
+        without if left_out else "",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -138,6 +145,15 @@ def _alphas(title: str, key: str, rows: Sequence[Row]) -> str:
     )
 
 
+def _unlisted(small: int) -> str:
+    if not small:
+        return ""
+    return (
+        f"\n{small} {'class' if small == 1 else 'classes'} with fewer than "
+        f"{measured.FEWEST} photos answered twice: --json"
+    )
+
+
 def _pairs(rows: Sequence[Row]) -> str:
     return _table(
         ["annotators", "and", "question", "kappa", "photos"],
@@ -151,43 +167,60 @@ def _pairs(rows: Sequence[Row]) -> str:
 
 def _annotators(rows: Sequence[Row]) -> str:
     """How good each annotator's answers are."""
-    shares = ("agreement", "gold", "cannot_tell", "skipped")
+    shares = {
+        "agreement": "as most others",
+        "gold": "gold right",
+        "cannot_tell": "cannot tell",
+        "skipped": "skipped",
+    }
+    if not any(row["gold_n"] for row in rows):
+        del shares["gold"]
+    edited = any(row["edited"] for row in rows)
     return _table(
-        ["annotator", "answers", "as most others", "gold right", "cannot tell",
-         "skipped", "edited"],
+        ["annotator", "answers", *shares.values(), *(["edited"] if edited else [])],
         [
             [row["annotator"], f"{row['n_answers']:,}"]
             + [_share(row[name], row[f"{name}_ci"]) for name in shares]
-            + [str(row["edited"])]
+            + ([f"{row['edited']:,}"] if edited else [])
             for row in rows
         ],
         note="edited: photos on which somebody else changed the answer"
-        if any(row["edited"] for row in rows)
+        if edited
         else "",
-    )  # fmt: skip
+    )
 
 
 def _proposals(rows: Sequence[Row]) -> str:
     """How each annotator treats proposals, and how fast."""
-    if not any(row["accepted_n"] or row["fast_n"] for row in rows):
+    shown = any(row["accepted_n"] for row in rows)
+    columns: dict[str, Callable[[Row], str]] = {"annotator": lambda r: r["annotator"]}
+    if shown:
+        columns |= {
+            "accepted": lambda r: _share(r["accepted"], r["accepted_ci"]),
+            "if wrong": lambda r: _share(r["wrong_accepted"], r["wrong_accepted_ci"]),
+        }
+    if any(row["fast_n"] for row in rows):
+        if shown:
+            columns["confirmed, s"] = lambda r: _seconds(
+                r["confirmed_s"], r["confirmed_s_ci"]
+            )
+        columns |= {
+            "chosen, s": lambda r: _seconds(r["chosen_s"], r["chosen_s_ci"]),
+            f"under {FAST_S:g} s": lambda r: _share(r["fast"], r["fast_ci"]),
+        }
+    if len(columns) == 1:
         return ""
+    swayed = (
+        "accepted: proposals left as they were; if wrong: of those that gold, an "
+        "adjudicator or\nmost others contradict"
+    )
     return _table(
-        ["annotator", "accepted", "if wrong", "confirmed, s", "chosen, s",
-         f"under {FAST_S:g} s"],
-        [
-            [
-                row["annotator"],
-                _share(row["accepted"], row["accepted_ci"]),
-                _share(row["wrong_accepted"], row["wrong_accepted_ci"]),
-                _seconds(row["confirmed_s"], row["confirmed_s_ci"]),
-                _seconds(row["chosen_s"], row["chosen_s_ci"]),
-                _share(row["fast"], row["fast_ci"]),
-            ]
-            for row in rows
-        ],
-        note="accepted: proposals left as they were; if wrong: of those that gold, an "
-        "adjudicator or\nmost others contradict; confirmed, chosen: median seconds",
-    )  # fmt: skip
+        list(columns),
+        [[cell(row) for cell in columns.values()] for row in rows],
+        note=f"{swayed}; confirmed, chosen: median seconds"
+        if shown
+        else "chosen: median seconds; no proposals were shown",
+    )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> str:
@@ -220,6 +253,8 @@ def _cut(text: str, most: int = 20) -> str:
 def _figure(value: float | None, ends: Sequence[float] | None) -> str:
     if value is None:
         return "-"
+    # + 0.0: no minus before a zero
+    value, *ends = (round(number, 2) + 0.0 for number in (value, *(ends or ())))
     return f"{value:.2f}" + (f" ({ends[0]:.2f} to {ends[1]:.2f})" if ends else "")
 
 

@@ -91,7 +91,8 @@ class Answers:
     Attributes:
         questions: in the order they are asked.
         annotators: by name.
-        classes: the background's alpha in each class.
+        classes: the background's alpha in each class that has photos enough.
+        small: classes that have not.
         backgrounds: alpha of each background against all else.
         pairs: kappas; those of the background first.
         square: names, and the background's kappa by two of them, for few annotators.
@@ -105,6 +106,7 @@ class Answers:
     questions: tuple[Question, ...]
     annotators: tuple[Annotator, ...]
     classes: tuple[Alpha, ...]
+    small: int
     backgrounds: tuple[Alpha, ...]
     pairs: tuple[Pair, ...]
     square: tuple[tuple[str, ...], Mapping[tuple[str, str], Estimate]] | None
@@ -116,13 +118,23 @@ class Answers:
 
     @property
     def proposals(self) -> bool:
-        """Somebody was shown a proposal, or was timed."""
-        return any(a.accepted.known or a.fast.known for a in self.annotators)
+        """Somebody was shown a proposal."""
+        return any(annotator.accepted.known for annotator in self.annotators)
+
+    @property
+    def timed(self) -> bool:
+        """Somebody's seconds are known."""
+        return any(annotator.fast.known for annotator in self.annotators)
 
     @property
     def fast_s(self) -> float:
         """Seconds under which an answer counts as fast."""
         return FAST_S
+
+    @property
+    def fewest(self) -> int:
+        """Photos a class must have to be listed."""
+        return agreement.FEWEST
 
 
 def read(facts: Facts, album: Album) -> Answers:
@@ -137,14 +149,16 @@ def read(facts: Facts, album: Album) -> Answers:
     )
     annotators = tuple(_annotator(row) for row in found["annotators"])
     pairs = tuple(_pair(row) for row in found["pairs"])
+    classes = [
+        _alpha(row["class"], row)
+        for row in found["classes"]
+        if row["question"] == "background"
+    ]
     return Answers(
         questions=tuple(_question(facts, row) for row in found["questions"]),
         annotators=annotators,
-        classes=tuple(
-            _alpha(row["class"], row)
-            for row in found["classes"]
-            if row["question"] == "background"
-        ),
+        classes=tuple(row for row in classes if row.photos >= agreement.FEWEST),
+        small=sum(row.photos < agreement.FEWEST for row in classes),
         backgrounds=tuple(
             _alpha(row["background"], row) for row in found["backgrounds"]
         ),

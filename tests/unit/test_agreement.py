@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import cohen_kappa_score
 
-from curation import agreement
+from curation import agreement, answers
+from curation.schemas import QUESTIONS
 from evaluation.intervals import wilson
 
 COUNTS = arrays.arrays(
@@ -102,7 +103,8 @@ def test_kappa_is_scikit_learn_s(pairs: list[tuple[str, str]]) -> None:
         assert -1 <= found.low <= found.kappa <= found.high <= 1
     else:
         constant = 1 in (len(set(first)), len(set(second)))
-        assert constant or not any(a == b for a, b in pairs)
+        never = not any(a == b for a, b in pairs)
+        assert constant or never or len(pairs) < agreement.FEWEST
 
 
 def test_kappa_s_error_is_that_of_many_repetitions() -> None:
@@ -134,6 +136,21 @@ def test_no_disagreement_seen_is_not_certainty() -> None:
     assert (pair.kappa, pair.high) == (1, 1)
     assert pair.low == pytest.approx(1 - 2 * float(wilson(0, 8)[1]))
     assert pair.error == 0
+
+
+def test_no_interval_where_there_is_nothing_to_draw_from() -> None:
+    def found(rows: list[list[int]]) -> agreement.Alpha:
+        return agreement.interval(np.array(rows))
+
+    few, alike = found([[2, 0], [1, 1]]), found([[1, 1]] * 50)
+    rare = found([[3, 0]] * 500 + [[2, 1]])
+
+    for one in (few, alike, rare):
+        assert math.isfinite(one.alpha)
+        assert math.isnan(one.low)
+        assert math.isnan(one.high)
+    assert math.isnan(few.same_low)
+    assert rare.same_low < rare.same < 1, "that they agree is known all the same"
 
 
 def test_kappa_that_is_undefined() -> None:
@@ -185,7 +202,7 @@ def test_summary() -> None:
     assert question["alpha"] == pytest.approx(
         _definition(np.array([[3, 0], [2, 1], [0, 3], [1, 2]]))
     )
-    assert question["ci"][0] <= question["alpha"] <= question["ci"][1]
+    assert question["ci"] is None, "four photos bound nothing"
     assert (question["n_photos"], question["n_annotators"]) == (4, 3)
     assert [
         (row["annotator"], row["agreement"], row["n"], row["n_answers"])
@@ -271,3 +288,33 @@ def test_summary_of_nothing() -> None:
 
     assert found["questions"] == []
     assert found["annotators"] == []
+
+
+def test_the_widest_text_fits_100_columns() -> None:
+    """Long names, every question, negative numbers, proposals, gold, edits."""
+    rng = np.random.default_rng(0)
+    people = [f"an annotator of a long name {who}" for who in "abcdefghijklm"]
+    events = [
+        _event(
+            f"photo {photo}", who, str(rng.choice(answers)), question=question,
+            event_id=f"{photo}{who}{question}", proposal="snow", origin="confirmed",
+            lead_time_s=float(rng.lognormal(7, 2)), edits=who if photo > 37 else None,
+        )
+        for photo in range(40)
+        for who in people
+        for question in QUESTIONS
+        for answers in [["snow", "ice"] if question == "background" else ["yes", "no"]]
+    ]  # fmt: skip
+    classes = {f"photo {photo}": "a class of a rather long name" for photo in range(40)}
+    gold = {(f"photo {photo}", "background"): "ice" for photo in range(20)}
+    found = agreement.summary(events, classes=classes, gold=gold, exclude=people[12:])
+    text = answers.agreement_text(found | {"to_adjudicate": 1})
+    lines = text.splitlines()
+
+    assert max(map(len, lines)) <= 100, max(lines, key=len)
+    assert "… and" in text, "a list is cut, and says so"
+    assert "1 photo waits for an adjudicator" in text
+    assert f"left out (resolve.exclude): {people[12]}" in text
+    for head in ("gold right", "edited", "if wrong", "confirmed, s", "under 2 s"):
+        assert head in text
+    assert not any("nan" in line for line in lines)

@@ -70,7 +70,7 @@ def test_gold_is_shown_where_there_is_some(made):
     assert "gold questions right" not in text(part(made))
     said = text(part(made | {"gold": gold}))
     assert "gold questions right" in said
-    assert re.search(r"simulated-a simulated \d+ \S+ % .*? 0 % 0 to 49 of 4", said)
+    assert re.search(r"simulated-a simulated \S+ % [^%]* of \d+ 0 % 0 to 49 of 4", said)
 
 
 def test_adjudicators_are_marked_and_do_not_count(made):
@@ -80,7 +80,9 @@ def test_adjudicators_are_marked_and_do_not_count(made):
     assert question.annotators == 3
     assert "judge" not in {name for pair in found.pairs for name in (pair.a, pair.b)}
     assert not found.simulated, "the judge is a person"
-    assert re.search(r"judge\s+<span class=\"badge plain\">adjudicator", part(made))
+    assert re.search(
+        r"judge</span> <span class=\"badge plain\">adjudicator", part(made)
+    )
 
 
 def test_every_estimate_has_its_interval(made):
@@ -113,3 +115,29 @@ def test_nothing_answered(made):
     said = text(part(empty))
     assert "label_events" in said
     assert "annotator" not in said.replace("Do the annotators agree?", "")
+
+
+def test_only_seconds_where_no_proposal_was_shown(made):
+    events = [
+        row | {"proposal": None, "origin": "chosen"}
+        for row in made["tables"]["label_events"].to_pylist()
+    ]
+    tables = made["tables"] | {"label_events": from_rows(events, "label_events")}
+    said = text(part(made | {"tables": tables}))
+    assert "How long do they take?" in said
+    assert "accepted" not in said
+
+
+def test_small_classes_are_counted(made):
+    events = made["tables"]["label_events"].to_pylist()
+    koalas = [
+        row["photo_id"]
+        for row in made["tables"]["photos"].to_pylist()
+        if row["class"] == "koala"
+    ]
+    few = [row for row in events if row["photo_id"] not in koalas[3:]]
+    tables = made["tables"] | {"label_events": from_rows(few, "label_events")}
+    found = read(made | {"tables": tables})
+    assert [row.name for row in found.classes] == ["bison", "ice bear", "jaguar"]
+    said = text(part(made | {"tables": tables}))
+    assert "1 class with fewer than 6 photos answered twice is not listed" in said
