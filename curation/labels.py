@@ -16,6 +16,9 @@ Columns, `photo`, `question`, `answer`, `annotator` and `time` being required:
     edits        whose answer was overwritten, if not the annotator's own
     annotation   where it is from, as `labels export` writes it
 
+Files of other tools are read by a `curation.foreign.Form`; Label Studio's own export is
+a JSON file, see `curation.labelling.exported`.
+
 A file is taken whole or not at all. An answer's identity is made from its content, so
 reading a file twice adds nothing.
 """
@@ -30,29 +33,34 @@ from pathlib import Path
 from typing import Any
 
 from curation.config import Dataset
-from curation.errors import InputError, nearest
+from curation.errors import ConfigError, InputError, nearest
+from curation.foreign import OPTIONAL, REQUIRED, Form
 from curation.schemas import CANNOT_TELL, DEFECTS, NO_ANSWER, QUESTIONS
 from curation.stages.resolve import ADJUDICATOR, instant
 
 Event = dict[str, Any]
 
-REQUIRED = ("photo", "question", "answer", "annotator", "time")
 _MORE = ("role", "note", "edits", "annotation")
-COLUMNS = (*REQUIRED, "proposal", "origin", "lead_time_s", *_MORE)
+COLUMNS = (*REQUIRED, *OPTIONAL)
 ORIGINS = ("confirmed", "chosen")
 SHOWN = 20
 """Faults an error message lists; the rest are counted."""
 
 
 def read(
-    path: Path, *, config: Dataset, resolve_photo: Callable[[str], str | None]
+    path: Path,
+    *,
+    config: Dataset,
+    resolve_photo: Callable[[str], str | None],
+    form: Form | None = None,
 ) -> list[Event]:
     """Rows of `label_events` from a file.
 
     Args:
-        path: a .csv, .jsonl or .ndjson file, UTF-8.
+        path: a .csv, .jsonl or .ndjson file, or Label Studio's export (.json); UTF-8.
         config: gives the backgrounds that may be answered.
         resolve_photo: photo_id of what the column `photo` names, None if unknown.
+        form: whose columns and words stand for which of ours, where they are not ours.
 
     Returns: events in the order of the file, repeated rows once; `supersedes` is set
         within the file, see `unseen` for the log's.
@@ -63,19 +71,19 @@ def read(
     """
     events: dict[str, Event] = {}
     faults: list[str] = []
-    moments: dict[tuple[str, str, str, str], tuple[int, str]] = {}
-    for line, row in rows_of(path):
+    moments: dict[tuple[str, str, str, str], tuple[str, str]] = {}
+    for place, row in _placed(path, config, form):
         try:
             event = _event(row, config, resolve_photo)
         except _Faults as error:
-            faults += [f"line {line}: {fault}" for fault in error.faults]
+            faults += [f"{place}: {fault}" for fault in error.faults]
             continue
         key = ("photo_id", "question", "annotator", "created_at")
         moment = tuple(str(event[name]) for name in key)
-        first, answer = moments.setdefault(moment, (line, event["answer"]))  # type: ignore[arg-type]
+        first, answer = moments.setdefault(moment, (place, event["answer"]))  # type: ignore[arg-type]
         if answer != event["answer"]:
             faults.append(
-                f"line {line}: answer: {event['answer']!r} where line {first} has "
+                f"{place}: answer: {event['answer']!r} where {first} has "
                 f"{answer!r} by the same annotator at the same time"
             )
         events.setdefault(event["event_id"], event)
@@ -188,10 +196,30 @@ def _kind(path: Path) -> str:
     return "csv" if suffix == ".csv" else "jsonl"
 
 
+def _placed(
+    path: Path, config: Dataset, form: Form | None
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Where in a file, and the row of ours that is there."""
+    if path.suffix.lower() == ".json":
+        from curation.labelling import exported
+
+        if form is not None:
+            message = f"{path}: Label Studio's export takes no columns, values or zone"
+            raise ConfigError(message)
+        yield from exported.rows(path, config)
+        return
+    form = form or Form()
+    # another tool's file has columns that mean nothing here
+    known = None if form.columns else COLUMNS
+    for line, row in rows_of(path, columns=known, required=form.required):
+        for own in form.rows(row):
+            yield f"line {line}", own
+
+
 def rows_of(
     path: Path,
     *,
-    columns: Sequence[str] = COLUMNS,
+    columns: Sequence[str] | None = COLUMNS,
     required: Sequence[str] = REQUIRED,
     untouched: str = "nothing was imported",
 ) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -199,7 +227,7 @@ def rows_of(
 
     Args:
         path: a .csv, .jsonl or .ndjson file, UTF-8.
-        columns: those that there may be.
+        columns: those that there may be; None: any.
         required: those that there must be.
         untouched: what errors say of the consequence.
 
@@ -233,7 +261,7 @@ def rows_of(
 def _csv_rows(
     path: Path,
     text: str,
-    columns: Sequence[str],
+    columns: Sequence[str] | None,
     required: Sequence[str],
     untouched: str,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -259,20 +287,20 @@ def _csv_rows(
 def _check_columns(
     where: str,
     names: Iterable[str],
-    columns: Sequence[str],
+    columns: Sequence[str] | None,
     required: Sequence[str],
     untouched: str,
 ) -> None:
     found = list(names)
     for name in found:
-        if name not in columns:
+        if columns is not None and name not in columns:
             message = f"{where}: unknown column {name!r}; {nearest(name, columns)}"
             raise InputError(message)
     missing = [name for name in required if name not in found]
     if missing:
         message = (
-            f"{where}: missing {', '.join(missing)}; "
-            f"required are {', '.join(required)}; {untouched}"
+            f"{where}: missing {', '.join(missing)}; required are "
+            f"{', '.join(required)}, there are {', '.join(found)}; {untouched}"
         )
         raise InputError(message)
 
@@ -309,7 +337,8 @@ def _event(
     if not _zoned(text["time"]):
         faults.append(
             f"time: found {text['time']!r}; "
-            "ISO 8601 with zone is needed, such as 2026-03-01T09:30:00Z"
+            "ISO 8601 with zone is needed, such as 2026-03-01T09:30:00Z; "
+            "`--zone` says where times without one were taken"
         )
     if text["origin"] and text["origin"] not in ORIGINS:
         faults.append(

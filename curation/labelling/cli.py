@@ -157,17 +157,38 @@ def needed(
 
 @labels.command("import")
 def import_labels(
-    file: Annotated[Path, typer.Argument(help="CSV or JSONL of answers.")],
+    file: Annotated[
+        Path, typer.Argument(help="CSV or JSONL; JSON that Label Studio exported.")
+    ],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(help="OURS=THEIRS,…: another tool's columns, or a question's."),
+    ] = None,
+    values: Annotated[
+        list[str] | None, typer.Option(help="THEIRS=OURS,…: another tool's answers.")
+    ] = None,
+    constants: Annotated[
+        list[str] | None, typer.Option("--set", help="COLUMN=VALUE,… in every row.")
+    ] = None,
+    zone: Annotated[
+        str, typer.Option(help="Where times without a zone were taken.")
+    ] = "",
     config: Config = CONFIG,
     work: Work = WORK,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Add answers: photo, question, answer, annotator, time. All or none."""
-    from curation import answers
+    from curation import answers, foreign
 
+    form = foreign.form(
+        columns=columns or (),
+        values=values or (),
+        constants=constants or (),
+        zone=zone,
+    )
     with opened(config, work) as route:
-        result = answers.take_in(route, file, dry_run=dry_run)
+        result = answers.take_in(route, file, form=form, dry_run=dry_run)
     told(result, as_json)
 
 
