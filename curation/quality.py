@@ -162,8 +162,9 @@ def _known(
         key = (event["photo_id"], event["question"])
         given.setdefault(key, {})[event["annotator"]] = event["answer"]
     settled: dict[Key, Event] = {}
-    for event in latest(now):
-        if event.get("role") == ADJUDICATOR or event["annotator"] in adjudicators:
+    for event in now:
+        settles = event.get("role") == ADJUDICATOR or event["annotator"] in adjudicators
+        if settles and event["answer"] not in NO_ANSWER:
             key = (event["photo_id"], event["question"])
             there = settled.get(key)
             if there is None or _when(event) > _when(there):

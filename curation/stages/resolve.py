@@ -92,7 +92,11 @@ def standing(events: Iterable[Event], *, exclude: Iterable[str] = ()) -> list[Ev
             key = (event["photo_id"], event["question"], event["annotator"])
             by_key.setdefault(key, []).append(event)
     found = []
-    for _, answers in sorted(by_key.items()):
+    for key in sorted(by_key):
+        answers = by_key[key]
+        if len(answers) == 1:
+            found += answers
+            continue
         replaced = {event.get("supersedes") for event in answers}
         unreplaced = [event for event in answers if event["event_id"] not in replaced]
         # events that supersede each other in a circle: time alone decides
