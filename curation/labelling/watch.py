@@ -120,19 +120,16 @@ def _listening(listen: str, changed: threading.Event) -> Iterator[str]:
 
         def do_POST(self) -> None:
             """Take note; throw away what was sent."""
-            known = self.path == PATH
-            self.send_response(204 if known else 404)
-            self.send_header("Connection", "close")
-            self.end_headers()
-            if known:
-                changed.set()
-            self._discard()
-
-        def _discard(self) -> None:
             text = self.headers.get("Content-Length", "")
             left = min(int(text), _DISCARDED) if text.isdecimal() else 0
             if left:
-                self.rfile.read(left)
+                self.rfile.read(left)  # unread, it would break the connection
+            known = self.path == PATH
+            if known:
+                changed.set()
+            self.send_response(204 if known else 404)
+            self.send_header("Connection", "close")
+            self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
