@@ -5,6 +5,7 @@ import io
 from typing import Any
 
 import polars as pl
+from PIL import Image
 
 from curation.labelling import adjudication
 from curation.pipeline import Route
@@ -146,3 +147,36 @@ def test_a_bad_gold_file_is_named(world: World) -> None:
 
     assert result.exit_code == 3
     assert "gold.csv" in result.stderr
+
+
+def test_only_kept_photos_are_settled(world: World) -> None:
+    """A copy that was merged away is not asked again, whatever was said of it."""
+    original = sorted((world.photos / "bear").glob("*.jpg"))[0]
+    with Image.open(original) as picture:
+        picture.save(original.with_name("copy.jpg"), quality=85)
+    world.run("--until", "dedup")
+    rows = [
+        {
+            "photo": f"bear/{name}", "question": "background", "answer": answer,
+            "annotator": who, "time": "2026-03-02T09:00:00Z",
+        }
+        for name in (original.name, "copy.jpg")
+        for who, answer in (("ann", "snow"), ("bob", "grass"))
+    ]  # fmt: skip
+    import_answers(world, rows)
+    found = queue(world)
+
+    with Shelf.open(world.work).lock() as shelf:
+        merged = _route(world, shelf).whole("duplicates").to_pylist()
+    assert [row["decision"] for row in merged] == ["merge"]
+    assert [photo.photo_id for photo in found] == [merged[0]["keeper"]]
+    assert found[0].said == "grass 1, snow 1"
+    assert found[0].questions == ("background",)
+
+
+def test_no_photos_no_queue(world: World) -> None:
+    world.run("--until", "collect")
+    assert queue(world) == []
+    found = agreement(world)
+    assert (found["questions"], found["annotators"]) == ([], [])
+    assert found["to_adjudicate"] == 0
