@@ -8,14 +8,13 @@ LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY say where and who. A personal access t
 a legacy token both do; neither is written anywhere, logged, or part of an error.
 """
 
-import itertools
 import json
 import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,8 +27,6 @@ TESTED = "1.23.2"
 PATIENCE = 60.0
 """Seconds to wait for a server that does not answer, such as one that restarts."""
 
-_PAGE = 1000
-_BATCH = 400  # ids in one address: about 5 kB, and nginx takes 8
 _IMPORT_SECONDS = 600
 _NAMES = {
     "title": "title",
@@ -39,7 +36,6 @@ _NAMES = {
     "answers": "maximum_annotations",
     "show_proposals": "show_collab_predictions",
 }
-_CHANGES = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
 _log = logging.getLogger(__name__)
 
 
@@ -269,8 +265,10 @@ class LabelStudio:
             project: its number.
             after: only tasks with larger ids, which were made later.
         """
-        for task in self._tasks(project, "id", "data", after=after):
-            yield task["id"], str(task["data"].get("key") or "")
+        from curation import labelstudio_reading as reading
+
+        for task in reading.tasks(self._link, project, "id", "data", after=after):
+            yield task["id"], str((task["data"] or {}).get("key") or "")
 
     def set_overlap(self, task: int, annotators: int) -> None:
         """How many annotators one task wants, whatever its project wants."""
@@ -285,16 +283,9 @@ class LabelStudio:
         None is later than the latest update there was when this began, so the largest
         moment returned is where to go on: a task that changes meanwhile comes then.
         """
-        since = [] if moment is None else [_updated("greater", moment)]
-        latest = self._page(project, since, ("updated_at",), size=1, by="-updated_at")
-        if not latest["tasks"]:
-            return []
-        until = datetime.fromisoformat(latest["tasks"][0]["updated_at"])
-        window = [*since, _updated("less_or_equal", until)]
-        return [
-            (task["id"], datetime.fromisoformat(task["updated_at"]))
-            for task in self._tasks(project, "id", "updated_at", where=window)
-        ]
+        from curation import labelstudio_reading as reading
+
+        return reading.changed_since(self._link, project, moment)
 
     def export(
         self, project: int, tasks: Iterable[int] | None = None
@@ -304,24 +295,9 @@ class LabelStudio:
         As `export?exportType=JSON` gives them; tasks that are gone are left out.
         `tasks=None` exports every annotated task of the project.
         """
-        if tasks is None:
-            counts = ("total_annotations", "cancelled_annotations")
-            tasks = (
-                task["id"]
-                for task in self._tasks(project, "id", *counts)
-                if any(task[count] for count in counts)
-            )
-        numbers = iter(tasks)
-        while batch := list(dict.fromkeys(itertools.islice(numbers, _BATCH))):
-            which = "".join(f"&ids[]={number}" for number in batch)
-            found = self._link.ask(
-                "GET",
-                f"/api/projects/{project}/export"
-                f"?exportType=JSON&download_all_tasks=true{which}",
-            )
-            if not isinstance(found, list):
-                raise self._link.strange(json.dumps(found)[:100])
-            yield from found
+        from curation import labelstudio_reading as reading
+
+        return reading.export(self._link, project, tasks)
 
     def picture(self, image: str, *, task: int) -> Picture:
         """Fetch a task's picture the way the labelling page does."""
@@ -339,18 +315,9 @@ class LabelStudio:
             path: as the server sees it; a strict subfolder of its document root.
             title: for people.
         """
-        stores = self._link.sdk.import_storage.local
-        with self._link.explained():
-            there = stores.list(project=project)
-        if any((store.path or "").rstrip("/") == path.rstrip("/") for store in there):
-            return
-        try:
-            with self._link.explained():
-                stores.create(
-                    project=project, path=path, title=title, use_blob_urls=True
-                )
-        except LabelStudioError as error:
-            raise _advised(error, _FOLDER_ADVICE) from None
+        from curation import labelstudio_storage as storage
+
+        storage.connect_folder(self._link, project, path=path, title=title)
 
     def connect_bucket(
         self,
@@ -365,53 +332,25 @@ class LabelStudio:
         title: str,
     ) -> None:
         """Let a project show objects of an S3-compatible bucket by presigned URLs."""
-        stores = self._link.sdk.import_storage.s3
-        with self._link.explained():
-            there = stores.list(project=project)
-        settings: dict[str, Any] = {
-            "project": project,
-            "bucket": bucket,
-            "prefix": prefix,
-            "s3endpoint": endpoint or None,
-            "region_name": region or None,
-            "aws_access_key_id": key,
-            "aws_secret_access_key": secret,
-            "title": title,
-            "presign": True,
-            "use_blob_urls": True,
-        }
-        same = [
-            store.id
-            for store in there
-            if (store.bucket, store.prefix or "", store.s3endpoint or "")
-            == (bucket, prefix, endpoint)
-        ]
-        try:
-            with self._link.explained():
-                if same:  # its keys may have been changed
-                    stores.update(same[0], **settings)
-                else:
-                    stores.create(**settings)
-        except LabelStudioError as error:
-            raise _advised(error, _BUCKET_ADVICE, hide=(key, secret)) from None
+        from curation import labelstudio_storage as storage
+
+        storage.connect_bucket(
+            self._link,
+            project,
+            bucket=bucket,
+            prefix=prefix,
+            endpoint=endpoint,
+            region=region,
+            key=key,
+            secret=secret,
+            title=title,
+        )
 
     def nudge(self, project: int, url: str) -> None:
         """Have the server post to a URL whenever an annotation changes; once only."""
-        hooks = self._link.sdk.webhooks
-        with self._link.explained():
-            if any(hook.url == url for hook in hooks.list(project=str(project))):
-                return
-        try:
-            with self._link.explained():
-                hooks.create(
-                    url=url,
-                    project=project,
-                    actions=_CHANGES,
-                    send_for_all_actions=False,
-                    send_payload=False,
-                )
-        except LabelStudioError as error:
-            raise _advised(error, _NUDGE_ADVICE) from None
+        from curation import labelstudio_storage as storage
+
+        storage.nudge(self._link, project, url)
 
     # what these stand on ------------------------------------------------------------
 
@@ -442,87 +381,10 @@ class LabelStudio:
         message = f"import {number} of project {project} goes on for too long"
         raise LabelStudioError(message, url=self.url + path)
 
-    def _tasks(
-        self,
-        project: int,
-        *fields: str,
-        where: Sequence[Mapping[str, Any]] = (),
-        after: int = 0,
-    ) -> Iterator[dict[str, Any]]:
-        """Tasks by number, each page from where the last one ended.
-
-        Pages by number would skip a task when another is deleted between two of them.
-        """
-        last = after
-        while True:
-            here = _filter("id", "greater", "Number", last)
-            page = self._page(project, [*where, here], fields, size=_PAGE, by="id")
-            yield from page["tasks"]
-            if len(page["tasks"]) >= page["total"]:
-                return
-            last = max((task["id"] for task in page["tasks"]), default=last)
-
-    def _page(
-        self,
-        project: int,
-        where: Sequence[Mapping[str, Any]],
-        fields: Sequence[str],
-        *,
-        size: int,
-        by: str,
-    ) -> dict[str, Any]:
-        """First page of tasks that a filter lets through, with some of their fields."""
-        sign, name = ("-", by[1:]) if by.startswith("-") else ("", by)
-        query: dict[str, Any] = {"ordering": [f"{sign}tasks:{name}"]}
-        if where:
-            query["filters"] = {"conjunction": "and", "items": list(where)}
-        found = self._link.ask(
-            "GET",
-            "/api/tasks",
-            params={
-                "project": project,
-                "page_size": size,
-                "fields": "task_only",
-                "include": ",".join(fields),
-                "resolve_uri": "false",
-                "query": json.dumps(query),
-            },
-        )
-        if not isinstance(found, dict) or not isinstance(found.get("tasks"), list):
-            raise self._link.strange(json.dumps(found)[:100])
-        if found["total"] and not found["tasks"]:
-            what = "an empty page of tasks"
-            raise self._link.strange(what)
-        return found
-
 
 def host(url: str) -> str:
     """Host and port of a URL, which is all that is kept of it."""
     return urlsplit(url).netloc.rpartition("@")[2]
-
-
-_FOLDER_ADVICE = (
-    "the server must run with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and "
-    "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT set to a folder above this one"
-)
-_BUCKET_ADVICE = (
-    "the server must reach the bucket with these keys; an endpoint in a private "
-    "network needs SSRF_PROTECTION_ENABLED=false on the server"
-)
-_NUDGE_ADVICE = (
-    "Label Studio posts to private addresses only with SSRF_PROTECTION_ENABLED=false; "
-    "without --listen answers come at each look"
-)
-
-
-def _advised(
-    error: LabelStudioError, advice: str, *, hide: Sequence[str] = ()
-) -> LabelStudioError:
-    """The same error with what to do about it, and without secrets it may repeat."""
-    text = str(error)
-    for secret in hide:
-        text = text.replace(secret, "…") if secret else text
-    return LabelStudioError(f"{text}: {advice}", url=error.url, status=error.status)
 
 
 def _project(found: Any) -> Project:  # noqa: ANN401
@@ -534,17 +396,3 @@ def _project(found: Any) -> Project:  # noqa: ANN401
         tasks=found.task_number or 0,
         answers=found.maximum_annotations or 1,
     )
-
-
-def _filter(name: str, operator: str, kind: str, value: object) -> dict[str, object]:
-    return {
-        "filter": f"filter:tasks:{name}",
-        "operator": operator,
-        "type": kind,
-        "value": value,
-    }
-
-
-def _updated(operator: str, moment: datetime) -> dict[str, object]:
-    text = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return _filter("updated_at", operator, "Datetime", text)

@@ -4,6 +4,8 @@ import base64
 import json
 import logging
 import re
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -232,6 +234,25 @@ def test_an_address_with_a_password_is_not_repeated():
     assert "https://example.org" in str(error)
 
 
+def test_no_proxy_stands_before_loopback(label_studio, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    door = LabelStudio(label_studio.url, label_studio.token, patience=0)
+    assert door.greet() == "1.23.2"
+    far = LabelStudio("http://example.org", label_studio.token, patience=0)
+    failing(LabelStudioError, "nothing answers", far.greet)
+
+
+def test_the_sdk_is_not_loaded_until_a_server_is_asked():
+    code = (
+        "import sys; from curation.labelstudio import LabelStudio;"
+        "sys.exit('httpx' in sys.modules or 'label_studio_sdk' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 # who answers --------------------------------------------------------------------------
 
 
@@ -322,8 +343,8 @@ def test_an_interface_the_server_cannot_use_makes_no_project(door):
 
 
 def test_more_tasks_than_a_page(door, project, monkeypatch):
-    monkeypatch.setattr("curation.labelstudio._PAGE", 7)
-    monkeypatch.setattr("curation.labelstudio._BATCH", 5)
+    monkeypatch.setattr("curation.labelstudio_reading.PAGE", 7)
+    monkeypatch.setattr("curation.labelstudio_reading.BATCH", 5)
     ids = door.import_tasks(project, tasks(21))
     assert len(ids) == 21
     assert list(door.keys(project)) == [
@@ -336,7 +357,7 @@ def test_more_tasks_than_a_page(door, project, monkeypatch):
 def test_a_task_deleted_between_two_pages_hides_no_other(
     door, project, label_studio, monkeypatch
 ):
-    monkeypatch.setattr("curation.labelstudio._PAGE", 4)
+    monkeypatch.setattr("curation.labelstudio_reading.PAGE", 4)
     ids = door.import_tasks(project, tasks(9))
     seen = []
     for task, _ in door.keys(project):
@@ -394,6 +415,29 @@ def test_a_moment_of_another_zone(door, project):
     assert len(door.changed_since(project, soon - timedelta(hours=2))) == 1
 
 
+def test_a_change_during_a_reading_comes_with_the_next(
+    door, project, label_studio, monkeypatch
+):
+    monkeypatch.setattr("curation.labelstudio_reading.PAGE", 2)
+    ids = door.import_tasks(project, tasks(6))
+    asked = []
+
+    def spoil(method, path):
+        asked.append(path)
+        if asked.count("/api/tasks") == 3 and path == "/api/tasks":
+            door.set_overlap(ids[0], 7)  # read already
+            door.set_overlap(ids[5], 7)  # not yet
+        return
+
+    with Between(label_studio.url, spoil) as between:
+        here = LabelStudio(between.url, label_studio.token)
+        first = here.changed_since(project, None)
+    assert {task for task, _ in first} == set(ids[:5])
+    cursor = max(moment for _, moment in first)
+    later = {task for task, _ in door.changed_since(project, cursor)}
+    assert later == {ids[0], ids[5]}
+
+
 def test_overlap_of_one_task(door, project, label_studio):
     task, same = door.import_tasks(project, tasks(2))
     door.set_overlap(task, 1000)
@@ -402,6 +446,11 @@ def test_overlap_of_one_task(door, project, label_studio):
         for number in (task, same)
     ]
     assert wanted == [1000, 2]
+    door.update_project(project, title="overlap stays")
+    assert (
+        label_studio.ask("GET", f"/api/tasks/{task}").json()["overlap"],
+        door.project(project).answers,
+    ) == (1000, 2)
     error = failing(LabelStudioError, "404", lambda: door.set_overlap(10**9, 2))
     assert error.status == 404
 
@@ -475,7 +524,7 @@ def test_an_import_that_a_hosted_server_does_later(label_studio, project):
 
 
 def test_a_server_that_restarts_in_the_middle_of_reading(other, monkeypatch):
-    monkeypatch.setattr("curation.labelstudio._PAGE", 3)
+    monkeypatch.setattr("curation.labelstudio_reading.PAGE", 3)
     box, start = other
     there = box[0]
     door = LabelStudio(there.url, there.token, patience=120)
