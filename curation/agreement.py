@@ -180,7 +180,7 @@ def _unseen(n: int) -> float:
 def kappa(first: list[str], second: list[str]) -> Kappa:
     """Cohen's kappa of two annotators on the photos both answered, with its interval.
 
-    The standard error is Fleiss, Cohen and Everitt's for large samples (1969, eq. 13);
+    The standard error is Fleiss, Cohen and Everitt's for large samples (1969);
     the interval is 1.96 of it to each side, within -1 and 1. Where the two never
     differed it would have no width: the lower end is then as `interval` has it.
 

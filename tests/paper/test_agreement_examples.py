@@ -42,7 +42,8 @@ KAPPAS = {
     ),
 }
 
-# Cohen 1960, table 1 and Fleiss, Cohen and Everitt 1969: shares of 200 in per cent
+# Cohen 1960, table 1, and the example of Fleiss, Cohen and Everitt 1969, who print the
+# variance too: shares of 200 in per cent
 COHEN_1960 = [[44, 7, 9], [5, 20, 5], [1, 3, 6]]
 FLEISS_1969 = [[53, 5, 2], [11, 14, 5], [1, 6, 3]]
 
@@ -92,3 +93,4 @@ def test_psychiatrists_of_cohen_and_of_fleiss() -> None:
     found = agreement.kappa(*said(FLEISS_1969, 2))
     assert found.kappa == pytest.approx(0.429, abs=5e-4)
     assert math.isclose(found.kappa, 3 / 7)
+    assert found.error**2 == pytest.approx(0.002885, abs=5e-7)
