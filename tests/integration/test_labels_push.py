@@ -23,9 +23,7 @@ ODD = (
 
 @pytest.fixture
 def studio(label_studio):
-    studio = LabelStudio(label_studio.url, label_studio.token)
-    yield studio
-    studio._link._http.close()
+    return LabelStudio(label_studio.url, label_studio.token)
 
 
 @pytest.fixture
