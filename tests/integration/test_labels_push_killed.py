@@ -1,0 +1,80 @@
+"""Pushing, cut off anywhere: by a kill of the program, by a kill of the server.
+
+Whatever was lost, pushing again completes, and every photo is one task.
+COUNTERSET_LABEL_KILLS asks for more kills than the suite makes.
+"""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from curation.labelstudio import LabelStudio
+from tests.labelstudio import launch
+
+KILLS = int(os.environ.get("COUNTERSET_LABEL_KILLS", "3"))
+# small requests, so that a kill falls between and into many of them
+PROGRAM = """
+from curation.labelling import push
+push.BATCH, push.FIRST = 2, 1
+from curation.cli import main
+main()
+"""
+
+
+def begin(world, studio) -> "subprocess.Popen[bytes]":
+    words = world.arguments("labels", "push", "--json")
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *words],
+        env=os.environ | studio.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def wait_for(world, running, rows: int) -> None:
+    """Until so many tasks are noted, or the program ended."""
+    while running.poll() is None and len(world.log("label_tasks")) < rows:
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["program", "server"])
+def test_every_photo_is_one_task_whoever_is_killed(world, tmp_path, victim):
+    draw = random.Random(victim)
+    folder = tmp_path / "labelstudio"
+    studio = launch(folder)
+    more = f'[tasks]\nanswers = 1\n[labels]\ndocuments = "{studio.documents}"\n'
+    world.config.write_text(world.config.read_text() + more)
+    world.run("--until", "tasks")
+    cut = 0
+    try:
+        for _ in range(KILLS):
+            before = len(world.log("label_tasks")) if cut else 0
+            running = begin(world, studio)
+            wait_for(world, running, before + draw.randint(1, 20 // KILLS))
+            time.sleep(draw.uniform(0, 0.1))
+            cut += running.poll() is None
+            if victim == "program":
+                running.kill()
+            else:
+                studio.server.kill()
+                port = int(studio.url.rpartition(":")[2])
+                studio = launch(folder, port=port)
+            running.communicate(timeout=200)
+        assert cut == KILLS, "the program ended before it could be killed"
+        last = begin(world, studio)
+        _, told = last.communicate(timeout=200)
+        assert last.returncode == 0, told.decode()[-2000:]
+        row = world.log("label_projects")[-1]
+        server = dict(LabelStudio(studio.url, studio.token).keys(row["project"]))
+        noted = {one["task"]: one["photo_id"] for one in world.log("label_tasks")}
+    finally:
+        studio.server.kill()
+    assert set(Counter(server.values()).values()) == {1}
+    assert len(server) == 32
+    assert noted == server
