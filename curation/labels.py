@@ -36,7 +36,7 @@ from curation.config import Dataset
 from curation.errors import ConfigError, InputError, nearest
 from curation.foreign import OPTIONAL, REQUIRED, Form
 from curation.schemas import CANNOT_TELL, DEFECTS, NO_ANSWER, QUESTIONS
-from curation.stages.resolve import ADJUDICATOR, instant
+from curation.stages.resolve import ADJUDICATOR, asked, instant
 
 Event = dict[str, Any]
 
@@ -115,9 +115,9 @@ def unseen(events: Iterable[Event], log: Iterable[Mapping[str, Any]]) -> list[Ev
     known = list(log)
     ids = {event["event_id"] for event in known}
     new = [event for event in events if event["event_id"] not in ids]
-    history: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    history: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = {}
     for event in [*known, *new]:
-        history.setdefault(_asked(event), []).append(event)
+        history.setdefault(asked(event), []).append(event)
     before: dict[str, str] = {}
     for answers in history.values():
         answers.sort(key=lambda e: (instant(e["created_at"]), e["event_id"]))
@@ -182,10 +182,6 @@ class _Faults(Exception):
     def __init__(self, faults: list[str]) -> None:
         super().__init__(faults)
         self.faults = faults
-
-
-def _asked(event: Mapping[str, Any]) -> tuple[str, str, str]:
-    return event["photo_id"], event["question"], event["annotator"]
 
 
 def _kind(path: Path) -> str:

@@ -24,6 +24,9 @@ Row = Mapping[str, Any]
 Key = tuple[str, int]
 """Campaign and number of an annotation."""
 
+Person = tuple[str, str, str | None]
+"""Photo_id, annotator and role."""
+
 PRESENT, DELETED, TASK_DELETED = "present", "deleted", "task_deleted"
 """States of an annotation."""
 
@@ -80,11 +83,9 @@ class _Replay:
     proposals: Mapping[tuple[str, str], str | None]
     events: list[labels.Event] = field(default_factory=list)
     annotations: dict[Key, _Annotation] = field(default_factory=dict)
-    # photo_id and annotator; answer and campaign of each question
-    said: dict[tuple[str, str], dict[Key, _Said]] = field(default_factory=dict)
-    standing: dict[tuple[str, str], dict[str, tuple[str, str | None]]] = field(
-        default_factory=dict
-    )
+    # photo_id, annotator and role: what someone settles stands beside what they said
+    said: dict[Person, dict[Key, _Said]] = field(default_factory=dict)
+    standing: dict[Person, dict[str, str]] = field(default_factory=dict)
     last: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
 
     def see(self, row: Row) -> None:
@@ -97,7 +98,7 @@ class _Replay:
         if known and (row["state"] == DELETED or moved):
             del self.annotations[key]
             for person in known.said:
-                del self.said[known.photo, person][key]
+                del self.said[known.photo, person, self._role(key[0])][key]
                 self.compare(known.photo, person, row, None)
             known = None
         if row["state"] == PRESENT:
@@ -120,33 +121,34 @@ class _Replay:
         undone = _undone(known, speaker, row)
         if undone:
             del known.said[undone]
-            del self.said[known.photo, undone][key]
+            del self.said[known.photo, undone, self._role(key[0])][key]
         known.answers, known.speaker, known.said[speaker] = found.answers, speaker, said
-        self.said.setdefault((known.photo, speaker), {})[key] = said
+        person = known.photo, speaker, self._role(key[0])
+        self.said.setdefault(person, {})[key] = said
         self.compare(known.photo, speaker, row, said)
         if undone:
             self.compare(known.photo, undone, row, None)
 
     def compare(self, photo: str, person: str, row: Row, new: _Said | None) -> None:
         """Tell where someone's answers to a photo are other ones than before."""
-        told = self.standing.setdefault((photo, person), {})
-        everything = self.said[photo, person]
+        role = self._role(row["campaign"])
+        told = self.standing.setdefault((photo, person, role), {})
+        everything = self.said[photo, person, role]
         best = max(
             everything.values(), key=lambda said: (said.when, said.key), default=None
         )
         # an annotation that is taken back brings an earlier one to the front: now
         seen = instant(row["at"])
         when = best.when if best and best is new else seen
-        role = self._role(best.key[0]) if best else None
         for question in QUESTIONS:
             answer = best.answers.get(question) if best else None
             before = told.get(question)
             if answer is None:
-                if before is None or before[0] == WITHDRAWN:
+                if before in (None, WITHDRAWN):
                     continue
                 answer = WITHDRAWN
-            if before != (answer, role):
-                told[question] = answer, role
+            if before != answer:
+                told[question] = answer
                 self._tell(photo, person, question, answer, when, best, row)
 
     def _tell(

@@ -72,25 +72,29 @@ def run(inputs: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
 def latest(events: Iterable[Event], *, exclude: Iterable[str] = ()) -> list[Event]:
     """The answers that count: the latest per photo, question and annotator.
 
-    Who skipped, or whose answer was withdrawn, has none. Sorted by photo_id, question,
-    annotator.
+    Who skipped, or whose answer was withdrawn, has none. Of someone who annotated and
+    adjudicated too, the adjudication counts. Sorted by photo_id, question, annotator.
     """
-    found = standing(events, exclude=exclude)
-    return [event for event in found if event["answer"] not in NO_ANSWER]
+    found = {}
+    for event in standing(events, exclude=exclude):
+        if event["answer"] not in NO_ANSWER:
+            # sorted: an adjudication comes after the same person's annotation
+            found[event["photo_id"], event["question"], event["annotator"]] = event
+    return list(found.values())
 
 
 def standing(events: Iterable[Event], *, exclude: Iterable[str] = ()) -> list[Event]:
     """Where each annotator stands: the latest event, be it that there is no answer.
 
     An event that another of the same annotator names as superseded is out whatever its
-    time. Sorted by photo_id, question, annotator.
+    time. What someone says as an adjudicator stands apart. Sorted by photo_id,
+    question, annotator, role.
     """
     left_out = set(exclude)
-    by_key: dict[tuple[str, str, str], list[Event]] = {}
+    by_key: dict[tuple[str, str, str, str], list[Event]] = {}
     for event in events:
         if event["annotator"] not in left_out:
-            key = (event["photo_id"], event["question"], event["annotator"])
-            by_key.setdefault(key, []).append(event)
+            by_key.setdefault(asked(event), []).append(event)
     found = []
     for key in sorted(by_key):
         answers = by_key[key]
@@ -102,6 +106,12 @@ def standing(events: Iterable[Event], *, exclude: Iterable[str] = ()) -> list[Ev
         # events that supersede each other in a circle: time alone decides
         found.append(max(unreplaced or answers, key=_when))
     return found
+
+
+def asked(event: Event) -> tuple[str, str, str, str]:
+    """Photo, question, annotator and role of an event: a later one supersedes it."""
+    who, role = event["annotator"], event.get("role") or ""
+    return event["photo_id"], event["question"], who, role
 
 
 def _when(event: Event) -> tuple[datetime, str]:

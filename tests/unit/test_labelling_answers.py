@@ -140,16 +140,17 @@ class _Server:
 
     def model(self) -> dict[tuple[str, str, str], str]:
         """Answers that stand, from the server's last state alone."""
-        latest: dict[tuple[str, str], dict[str, Any]] = {}
+        latest: dict[tuple[str, str, str], dict[str, Any]] = {}
         for number, raw in self.annotations.items():
-            photo = self.places[number][1]
+            campaign, photo = self.places[number]
             if photo == "unknown" or "lava" in json.dumps(raw["result"]):
                 continue
-            key = photo, _Names().name(raw["completed_by"], "")
+            key = campaign, photo, _Names().name(raw["completed_by"], "")
             if key not in latest or raw["updated_at"] > latest[key]["updated_at"]:
                 latest[key] = raw
         found = {}
-        for (photo, person), raw in latest.items():
+        # by campaign: what "d", the adjudication, says comes after and wins
+        for (_, photo, person), raw in sorted(latest.items(), key=lambda one: one[0]):
             if raw["was_cancelled"]:
                 continue
             chosen = [c for item in raw["result"] for c in item["value"]["choices"]]

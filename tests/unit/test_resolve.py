@@ -157,3 +157,26 @@ def test_verdicts_are_answers_someone_gave(events, settings) -> None:
         assert 0 < label["agreement"] <= 1
         assert (label["verdict"] is None) == (label["status"] in ("tie", "too_few"))
         assert label["verdict"] is None or label["verdict"] in given_
+
+
+def test_an_adjudicator_who_skips_keeps_what_they_said_as_an_annotator():
+    from curation import labels
+
+    told = [
+        ("snow", None, "2026-03-01T09:00:00+00:00"),
+        ("skipped", "adjudicator", "2026-03-02T09:00:00+00:00"),
+    ]
+    events = [
+        {
+            "event_id": str(place), "photo_id": "p", "question": "background",
+            "answer": answer, "annotator": "ann", "created_at": when, "role": role,
+        }
+        for place, (answer, role, when) in enumerate(told)
+    ]  # fmt: skip
+    found = resolve.latest(labels.unseen(events, []))
+    assert [event["answer"] for event in found] == ["snow"]
+    settled = events[1] | {"answer": "ice"}
+    found = resolve.latest(labels.unseen([events[0], settled], []))
+    assert [(event["answer"], event["role"]) for event in found] == [
+        ("ice", "adjudicator")
+    ]
