@@ -113,17 +113,21 @@ def needed() -> Path:
     return HOME
 
 
-def launch(folder: Path, *, port: int = 0) -> Studio:
+def launch(
+    folder: Path, *, port: int = 0, more: dict[str, str] | None = None
+) -> Studio:
     """A server of one's own, in a folder: for tests that stop or kill it.
 
-    Started again on the same folder and port, it goes on where it was.
+    Started again on the same folder and port, it goes on where it was. `more` are
+    further environment variables.
     """
     home = needed()
     data, documents = folder / "data", folder / "documents"
     if not data.exists():
         with FileLock(home / "seed.lock"):
             labelstudio.seeded(home, data)
-    return Studio(labelstudio.start(home, data, documents, port=port), documents)
+    server = labelstudio.start(home, data, documents, port=port, more=more)
+    return Studio(server, documents)
 
 
 @pytest.fixture(scope="session")

@@ -153,8 +153,9 @@ def _advice(route: "Route", what: str) -> str:
         return {
             "missing": "the bucket is not connected to the project, or the object is "
             "not in it: push again",
-            "refused": "the key that Label Studio was given may not read the bucket, "
-            "or its clock is wrong",
+            # without the right to list, a missing object is a forbidden one
+            "refused": "the object is not in the bucket (push again), or the key that "
+            "Label Studio was given may not read it, or its clock is wrong",
         }.get(what, f"browsers must reach {labels.endpoint or 'the bucket'} themselves")
     return {
         "missing": "the photo is gone, or the address was made by another work folder: "

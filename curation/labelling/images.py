@@ -9,7 +9,7 @@ upright JPEG is made.
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +75,8 @@ def place(route: "Route", photo_ids: Sequence[str]) -> dict[str, str]:
         from curation.labelling.bucket import Bucket
 
         bucket = Bucket.of(route.config.labels)
-        return bucket.place(route, photos, taken)
+        with closing(bucket.client):
+            return bucket.place(route, photos, taken)
     with explained(documents(route)):
         return _local(route, photos, taken)
 

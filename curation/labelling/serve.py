@@ -111,10 +111,10 @@ def who(address: str, mine: str) -> Literal["ours", "other", "stranger", "nobody
     """Who answers at an address: us for this work folder, or for another, or not us."""
     import requests
 
-    asking = requests.Session()
-    asking.trust_env = False  # a proxy would be asked for its own loopback
     try:
-        answer = asking.get(f"{address.rstrip('/')}/health", timeout=5)
+        with requests.Session() as asking:
+            asking.trust_env = False  # a proxy would be asked for its own loopback
+            answer = asking.get(f"{address.rstrip('/')}/health", timeout=5)
     except requests.ConnectionError as error:
         # somebody who listens and does not speak HTTP is not nobody
         spoke = not isinstance(error, requests.exceptions.ConnectTimeout)
