@@ -275,6 +275,11 @@ class LabelStudio:
         with self._link.explained():
             self._link.sdk.tasks.update(str(task), overlap=annotators)
 
+    def set_data(self, task: int, data: Mapping[str, Any]) -> None:
+        """Replace the data of a task, such as where its picture is."""
+        with self._link.explained():
+            self._link.sdk.tasks.update(str(task), data=dict(data))
+
     def changed_since(
         self, project: int, moment: datetime | None
     ) -> list[tuple[int, datetime]]:
@@ -366,12 +371,14 @@ class LabelStudio:
 
     def _imported(self, project: int, number: int) -> list[int] | None:
         """Ids of an import that a hosted server does in its own time."""
+        from curation.labelstudio_link import words
+
         path, pause = f"/api/projects/{project}/imports/{number}", 0.5
         end = time.monotonic() + _IMPORT_SECONDS
         while time.monotonic() < end:
             state = self._link.ask("GET", path)
             if not isinstance(state, dict) or state.get("status") == "failed":
-                said = state.get("error") if isinstance(state, dict) else state
+                said = self._link.clean(words(state))
                 message = f"import {number} of project {project} failed: {said}"
                 raise LabelStudioError(message, url=self.url + path)
             if state.get("status") == "completed":

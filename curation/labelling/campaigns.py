@@ -130,17 +130,29 @@ def _lost(
 
 def _elsewhere(route: Route, studio: LabelStudio, kind: Kind) -> Campaign | None:
     """A project that another work folder of this dataset made; the latest one."""
-    ours = [
-        (project, found[2])
+    ours = _ours(route, studio, kind)
+    if not ours:
+        return None
+    number, campaign = max(ours.items())
+    project = studio.project(number)
+    assert project, "it was listed"
+    blind = kind == "adjudication" or interface.blind(project.interface)
+    return Campaign(campaign, kind, blind, project)
+
+
+def _ours(route: Route, studio: LabelStudio, kind: Kind) -> dict[int, str]:
+    """Campaign by number of the projects of this dataset and kind."""
+    return {
+        project.id: found[2]
         for project in studio.projects()
         if (found := labelling.marked(project.description))
         and found[:2] == (route.config.dataset.name, kind)
-    ]
-    if not ours:
-        return None
-    project, campaign = max(ours, key=lambda pair: pair[0].id)
-    blind = kind == "adjudication" or interface.blind(project.interface)
-    return Campaign(campaign, kind, blind, project)
+    }
+
+
+def others(route: Route, studio: LabelStudio, kind: Kind) -> list[int]:
+    """Numbers of the projects of this dataset and kind that there are."""
+    return sorted(_ours(route, studio, kind))
 
 
 def make(route: Route, studio: LabelStudio, *, kind: Kind, blind: bool) -> Campaign:

@@ -5,7 +5,7 @@ was never noted (a crash, a lost answer) are adopted, and tasks that were delete
 are told of and not made again.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +20,14 @@ from curation.photo import arrived
 from curation.pipeline import Route
 from curation.takedowns import Takedowns
 
-BATCH = 1000
-"""Tasks in a request."""
+BATCH = 2500
+"""Tasks in a request: the server looks at the whole project after each."""
 
 FIRST = 3
 """Tasks that are pushed alone: their pictures must show before the others follow."""
+
+MOVES = 500
+"""Tasks between two lines of progress, one request each."""
 
 DELETED = "deleted"
 """Use of a photo whose task was deleted on the server: it is not asked again."""
@@ -89,8 +92,8 @@ def push(
     if campaign:
         if campaign.row is None:
             notices.append(
-                f"project {campaign.number} was made by another work folder of this "
-                "dataset: its tasks are adopted"
+                f"project {campaign.number} was not known to this work folder: another "
+                "one made it, or a push that was cut off. Its tasks are adopted"
             )
         campaign, told = campaigns.settle(route, studio, campaign, dry_run=dry_run)
         standing = _reconcile(route, studio, campaign, dry_run=dry_run)
@@ -100,6 +103,10 @@ def push(
     wanted = tasks.wanted(route, kind=kind, have=have)
     asks = wanted.asks[:limit] if limit else wanted.asks
     notices += wanted.notices
+    if new and (others := campaigns.others(route, studio, kind)):
+        notices.append(
+            f"project {others[-1]} is still there: what is open in it is asked twice"
+        )
     if not dry_run:
         if campaign:
             _look(route, studio, campaign, standing)
@@ -339,14 +346,57 @@ def version(campaign: str) -> str:
 def _look(
     route: Route, studio: LabelStudio, campaign: Campaign, standing: _Standing
 ) -> None:
-    """Make sure that the pictures of a few tasks that are there still show."""
+    """Make sure that the pictures of a few tasks that are there still show.
+
+    Where they do not, and dataset.toml puts pictures elsewhere by now, tasks are told.
+    """
     photos = set(route.table("photos").column("photo_id").to_pylist())
     photos -= {*standing.gone, *Takedowns(route.shelf).photos}
-    there = [
-        row for photo, row in standing.rows.items() if photo in photos and row["image"]
-    ]
-    if there:
-        _preflight(route, studio, campaign, there[:: max(1, len(there) - 1)][:SAMPLE])
+    there = [row for photo, row in standing.rows.items() if photo in photos]
+    some = there[:: max(1, len(there) - 1)][:SAMPLE]
+    try:
+        _preflight(route, studio, campaign, some)
+    except LabelStudioError:
+        if not _moved(route, some):
+            raise
+        images.connect(route, studio, campaign.number)
+        standing.rows |= {
+            row["photo_id"]: row for row in _move(route, studio, campaign, there)
+        }
+        _preflight(
+            route, studio, campaign, [standing.rows[r["photo_id"]] for r in some]
+        )
+
+
+def _moved(route: Route, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Where pictures are now, of those that are not where their task says."""
+    places = images.place(route, [row["photo_id"] for row in rows])
+    return {
+        row["photo_id"]: places[row["photo_id"]]
+        for row in rows
+        if row["photo_id"] in places and row["image"] != places[row["photo_id"]]
+    }
+
+
+def _move(
+    route: Route,
+    studio: LabelStudio,
+    campaign: Campaign,
+    rows: Sequence[Mapping[str, Any]],
+) -> Iterator[dict[str, Any]]:
+    """Tell tasks where their pictures are now; each is noted once it is done."""
+    places = _moved(route, rows)
+    by_task = {row["task"]: row for row in rows if row["photo_id"] in places}
+    found = studio.export(campaign.number, by_task)
+    for done, task in enumerate(found, start=1):
+        row = by_task[task["id"]]
+        image = places[row["photo_id"]]
+        studio.set_data(task["id"], task["data"] | {IMAGE: image})
+        row = dict(row) | {"image": image, "at": campaigns.now()}
+        route.append("label_tasks", [row])
+        if done % MOVES == 0:
+            route.say(f"push: {done:,} of {len(by_task):,} pictures moved")
+        yield row
 
 
 def _preflight(
