@@ -11,14 +11,13 @@ a legacy token both do; neither is written anywhere, logged, or part of an error
 import json
 import logging
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from curation.errors import ConfigError, LabelStudioError
+from curation.errors import ConfigError
 
 URL, KEY = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
 TESTED = "1.23.2"
@@ -27,7 +26,6 @@ TESTED = "1.23.2"
 PATIENCE = 60.0
 """Seconds to wait for a server that does not answer, such as one that restarts."""
 
-_IMPORT_SECONDS = 600
 _NAMES = {
     "title": "title",
     "description": "description",
@@ -132,8 +130,8 @@ class LabelStudio:
             raise self._link.strange(json.dumps(about)[:100])
         version = str(about.get("release", "unknown"))
         with self._link.explained():
-            me = self._link.sdk.users.whoami()
-        if not me.email:
+            known = self._link.sdk.users.whoami().email
+        if not known:
             what = "nobody's name for our key"
             raise self._link.strange(what)
         if version != TESTED:
@@ -206,7 +204,8 @@ class LabelStudio:
                 enable_empty_annotation=False,
                 sampling="Sequential sampling",
             )
-        return self._there(int(made.id or 0))
+            number = int(made.id or 0)
+        return self._there(number)
 
     def update_project(self, number: int, **settings: Any) -> Project:  # noqa: ANN401
         """Change settings of a project, by the names of `create_project`.
@@ -241,6 +240,8 @@ class LabelStudio:
 
         It is never sent twice: a lost answer is an error, `keys` tells what arrived.
         """
+        from curation import labelstudio_reading as reading
+
         if not tasks:
             return []
         with self._link.explained():
@@ -248,11 +249,12 @@ class LabelStudio:
                 project,
                 request=tasks,  # type: ignore[arg-type]  # plain JSON is sent as it is
                 return_task_ids=True,
-                request_options={"timeout_in_seconds": _IMPORT_SECONDS},
+                request_options={"timeout_in_seconds": reading.IMPORT_SECONDS},
             )
-        ids = getattr(answer, "task_ids", None)  # the SDK's type lacks it
-        if ids is None and answer.import_ is not None:
-            ids = self._imported(project, answer.import_)
+            ids = getattr(answer, "task_ids", None)  # the SDK's type lacks it
+            later = None if ids else answer.import_
+        if later is not None:
+            ids = reading.imported(self._link, project, later)
         if ids is None or len(ids) != len(tasks):
             what = f"{len(ids or ())} numbers for {len(tasks)} tasks imported"
             raise self._link.strange(what)
@@ -291,6 +293,12 @@ class LabelStudio:
         from curation import labelstudio_reading as reading
 
         return reading.changed_since(self._link, project, moment)
+
+    def count_changed(self, project: int, after: datetime, until: datetime) -> int:
+        """How many tasks were last updated after a moment, and not after another."""
+        from curation import labelstudio_reading as reading
+
+        return reading.count_changed(self._link, project, after, until)
 
     def export(
         self, project: int, tasks: Iterable[int] | None = None
@@ -368,25 +376,6 @@ class LabelStudio:
         self._link.ask(
             "POST", "/api/projects/validate/", content={"label_config": interface}
         )
-
-    def _imported(self, project: int, number: int) -> list[int] | None:
-        """Ids of an import that a hosted server does in its own time."""
-        from curation.labelstudio_link import words
-
-        path, pause = f"/api/projects/{project}/imports/{number}", 0.5
-        end = time.monotonic() + _IMPORT_SECONDS
-        while time.monotonic() < end:
-            state = self._link.ask("GET", path)
-            if not isinstance(state, dict) or state.get("status") == "failed":
-                said = self._link.clean(words(state))
-                message = f"import {number} of project {project} failed: {said}"
-                raise LabelStudioError(message, url=self.url + path)
-            if state.get("status") == "completed":
-                return state.get("task_ids")
-            time.sleep(pause)
-            pause = min(pause * 1.5, 5.0)
-        message = f"import {number} of project {project} goes on for too long"
-        raise LabelStudioError(message, url=self.url + path)
 
 
 def host(url: str) -> str:

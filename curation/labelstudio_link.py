@@ -23,6 +23,7 @@ from label_studio_sdk.types.token_refresh_response import TokenRefreshResponse
 
 from curation import labelstudio_keys as keys
 from curation.errors import ConfigError, LabelStudioError
+from curation.labelstudio import host
 
 TIMEOUT = httpx.Timeout(120.0, connect=10.0)
 _REFRESH = "/api/token/refresh/"
@@ -185,13 +186,14 @@ class Link:
             raise self._wrong(error) from None
         except httpx.RequestError as error:
             raise self._silent(error) from None
-        except json.JSONDecodeError:
-            what = "something that is not JSON"
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # the SDK checks no answer: other JSON fails where it is looked into
+            what = f"in another form ({type(error).__name__})"
             raise self.strange(what) from None
 
     def _wrong(self, error: ApiError) -> Exception:
         status, body = error.status_code, error.body
-        said = self._clean(words(body))
+        said = self.clean(words(body))
         asked = self._http.asked
         if status == 401:
             return keys.refused(
@@ -225,14 +227,17 @@ class Link:
         """An answer that Label Studio would not give."""
         asked = self._http.asked
         text = (
-            f"{self.url} answers {asked} as Label Studio would not: {self._clean(what)}"
+            f"{self.url} answers {asked} as Label Studio would not: {self.clean(what)}"
             "; is another service at that address?"
         )
         return LabelStudioError(text, url=self.url + asked.partition(" ")[2])
 
-    def _clean(self, text: str) -> str:
-        """Without our key, should the answer repeat it."""
-        return text.replace(self._key, "…")
+    def clean(self, text: str) -> str:
+        """Without our key or what it was exchanged for, should an answer repeat it."""
+        held = self.sdk._client_wrapper._tokens_client._access_token
+        for secret in (self._key, held):
+            text = text.replace(secret, "…") if secret else text
+        return text
 
 
 def address(url: str) -> str:
@@ -261,11 +266,6 @@ def address(url: str) -> str:
         )
         raise ConfigError(message)
     return url
-
-
-def host(url: str) -> str:
-    """Host and port of a URL."""
-    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def loopback(url: str) -> bool:

@@ -7,8 +7,8 @@ from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 import httpx
 
 from curation.errors import LabelStudioError
-from curation.labelstudio import Picture
-from curation.labelstudio_link import Link, host, loopback
+from curation.labelstudio import Picture, host
+from curation.labelstudio_link import Link, loopback
 
 LARGEST = 64 * 2**20
 """Bytes that are read of one picture; the rest is left."""

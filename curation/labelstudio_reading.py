@@ -6,15 +6,19 @@ the task ids it is given, so both are plain requests here.
 
 import itertools
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from curation.labelstudio_link import Link
+from curation.errors import LabelStudioError
+from curation.labelstudio_link import Link, words
 
 PAGE = 1000
 BATCH = 200
 """Ids in one address: under 4 kB, which every server takes; more is not faster."""
+
+IMPORT_SECONDS = 600
 
 Json = dict[str, Any]
 
@@ -63,6 +67,13 @@ def changed_since(
     ]
 
 
+def count_changed(link: Link, project: int, after: datetime, until: datetime) -> int:
+    """How many tasks changed last after a moment and not after another."""
+    window = [_updated("greater", after), _updated("less_or_equal", until)]
+    page = _page(link, project, window, ("id",), size=1, by="id")
+    return int(page["total"])
+
+
 def export(link: Link, project: int, numbers: Iterable[int] | None) -> Iterator[Json]:
     """Whole tasks, in requests that stay short however many there are."""
     everything = numbers is None
@@ -80,6 +91,24 @@ def export(link: Link, project: int, numbers: Iterable[int] | None) -> Iterator[
         if not isinstance(found, list):
             raise link.strange(json.dumps(found)[:100])
         yield from found
+
+
+def imported(link: Link, project: int, number: int) -> list[int] | None:
+    """Ids of an import that a hosted server does in its own time, once it has."""
+    path, pause = f"/api/projects/{project}/imports/{number}", 0.5
+    end = time.monotonic() + IMPORT_SECONDS
+    while time.monotonic() < end:
+        state = link.ask("GET", path)
+        if not isinstance(state, dict) or state.get("status") == "failed":
+            message = f"import {number} failed: {link.clean(words(state))}"
+            raise LabelStudioError(message, url=link.url + path)
+        if state.get("status") == "completed":
+            ids: list[int] | None = state.get("task_ids")
+            return ids
+        time.sleep(pause)
+        pause = min(pause * 1.5, 5.0)
+    message = f"import {number} goes on for longer than {IMPORT_SECONDS} s"
+    raise LabelStudioError(message, url=link.url + path)
 
 
 def _page(

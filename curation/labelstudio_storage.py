@@ -28,8 +28,10 @@ def connect_folder(link: Link, project: int, *, path: str, title: str) -> None:
     """Show files of a folder on the server's disk."""
     stores = link.sdk.import_storage.local
     with link.explained():
-        there = stores.list(project=project)
-    if any((store.path or "").rstrip("/") == path.rstrip("/") for store in there):
+        there = {
+            (store.path or "").rstrip("/") for store in stores.list(project=project)
+        }
+    if path.rstrip("/") in there:
         return
     try:
         with link.explained():
@@ -51,8 +53,6 @@ def connect_bucket(
         place: bucket, prefix, endpoint, region and title.
     """
     stores = link.sdk.import_storage.s3
-    with link.explained():
-        there = stores.list(project=project)
     settings: dict[str, Any] = {
         "project": project,
         "bucket": place["bucket"],
@@ -66,11 +66,13 @@ def connect_bucket(
         "use_blob_urls": True,
     }
     wanted = (place["bucket"], place["prefix"], place["endpoint"])
-    same = [
-        store.id
-        for store in there
-        if (store.bucket or "", store.prefix or "", store.s3endpoint or "") == wanted
-    ]
+    with link.explained():
+        same = [
+            store.id
+            for store in stores.list(project=project)
+            if (store.bucket or "", store.prefix or "", store.s3endpoint or "")
+            == wanted
+        ]
     try:
         with link.explained():
             if same and same[0] is not None:
@@ -85,8 +87,8 @@ def nudge(link: Link, project: int, url: str) -> None:
     """Post to a URL whenever an annotation changes."""
     hooks = link.sdk.webhooks
     with link.explained():
-        there = hooks.list(project=str(project))
-    if any(hook.url == url for hook in there):
+        there = {hook.url for hook in hooks.list(project=str(project))}
+    if url in there:
         return
     try:
         with link.explained():

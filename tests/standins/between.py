@@ -14,15 +14,21 @@ in the server's place; "after 500": passed on, and 500 answered."""
 
 
 class Between:
-    """Stands at an address of its own; `asked` are method and path of each request."""
+    """Stands at an address of its own, below a path if one is given.
 
-    def __init__(self, url: str, spoil: Callable[[str, str], Spoil]) -> None:
+    `asked` are method and path of each request.
+    """
+
+    def __init__(
+        self, url: str, spoil: Callable[[str, str], Spoil], *, prefix: str = ""
+    ) -> None:
         self.asked: list[str] = []
-        self._host, self._spoil = urlsplit(url).netloc, spoil
+        self._host, self._spoil, self._prefix = urlsplit(url).netloc, spoil, prefix
         between = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do(self):
                 between._pass(self)
@@ -40,7 +46,7 @@ class Between:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+        return f"http://127.0.0.1:{self._http.server_address[1]}{self._prefix}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -56,6 +62,10 @@ class Between:
         return self.asked.count(asked)
 
     def _pass(self, handler: BaseHTTPRequestHandler) -> None:
+        if not handler.path.startswith(f"{self._prefix}/"):
+            _answer(handler, 404, b"outside")
+            return
+        handler.path = handler.path.removeprefix(self._prefix)
         path = urlsplit(handler.path).path
         self.asked.append(f"{handler.command} {path}")
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
