@@ -40,10 +40,11 @@ def configuration(
     return config.parse(content | sections, base=folder, name="planted")
 
 
-def planted(work: Path, count: int, **more: Any) -> Route:
+def planted(work: Path, count: int, *, begin: int = 0, **more: Any) -> Route:
     """A work folder with `count` kept photos and their questions, held by nobody.
 
-    Done again with more photos it grows; `more` goes to `configuration`.
+    Done again with more photos it grows; with another `begin` they are others. `more`
+    goes to `configuration`.
     """
     dataset = configuration(work.parent, **more)
     with Shelf(work).lock() as shelf:
@@ -52,7 +53,7 @@ def planted(work: Path, count: int, **more: Any) -> Route:
     names = [background.name for background in dataset.backgrounds]
     rng = np.random.default_rng(0)
     picture = _picture()
-    rows = [_photo(place, picture, names, rng) for place in range(count)]
+    rows = [_photo(place, picture, names, rng) for place in range(begin, begin + count)]
     have = set(arrived(route).values())
     for row in rows:
         if row["photo_id"] not in have:

@@ -11,6 +11,7 @@ from curation import labelling
 from curation.errors import ConfigError, LabelStudioError
 from curation.labelling import Kind, interface
 from curation.labelstudio import LabelStudio, Project, host
+from curation.photo import arrived
 from curation.pipeline import Route
 
 LONGEST = 50
@@ -129,15 +130,20 @@ def _lost(
 
 
 def _elsewhere(route: Route, studio: LabelStudio, kind: Kind) -> Campaign | None:
-    """A project that another work folder of this dataset made; the latest one."""
-    ours = _ours(route, studio, kind)
-    if not ours:
-        return None
-    number, campaign = max(ours.items())
-    project = studio.project(number)
-    assert project, "it was listed"
-    blind = kind == "adjudication" or interface.blind(project.interface)
-    return Campaign(campaign, kind, blind, project)
+    """A project that another work folder of this dataset made; the latest one.
+
+    One that has tasks, and none of a photo of ours, is another dataset's of that name.
+    """
+    photos = set(arrived(route).values())
+    for number, campaign in sorted(_ours(route, studio, kind).items(), reverse=True):
+        project = studio.project(number)
+        if project is None:
+            continue
+        if project.tasks and not any(k in photos for _, k in studio.keys(number)):
+            continue
+        blind = kind == "adjudication" or interface.blind(project.interface)
+        return Campaign(campaign, kind, blind, project)
+    return None
 
 
 def _ours(route: Route, studio: LabelStudio, kind: Kind) -> dict[int, str]:

@@ -184,6 +184,13 @@ def test_another_machine_goes_on_with_the_same_project(plant, send):
     assert labelling.campaign(route, "labels")["project"] == first["project"]
 
 
+def test_a_dataset_of_the_same_name_has_its_own_project(plant, send):
+    first = send(plant(4))
+    other = send(plant(4, work="elsewhere", begin=100))
+    assert other["project"] != first["project"]
+    assert send(plant(4))["campaign"] == first["campaign"]
+
+
 def test_a_deleted_project_is_told_and_replaced_when_asked(plant, send, studio):
     route = plant(6)
     first = send(route)
