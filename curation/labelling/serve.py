@@ -12,13 +12,14 @@ import ipaddress
 import json
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from curation.errors import ConfigError, InputError
@@ -147,8 +148,10 @@ class _Server(ThreadingHTTPServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "counterset", self.server_address[1]
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         """A browser that went away is no news."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
     def picture(self, photo_id: str) -> tuple[bytes, str] | None:
         """Bytes and media type; None when the photo is gone or cannot be shown."""

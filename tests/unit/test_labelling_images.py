@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curation.config import parse
-from curation.errors import ConfigError, InputError
+from curation.errors import ConfigError, InputError, LabelStudioError
 from curation.labelling import images, pictures, serve
+from curation.labelstudio import Picture
 from curation.pipeline import Route
 from curation.schemas import from_rows
 from curation.shelf import Shelf
@@ -401,6 +402,75 @@ def test_serving_what_nobody_asks_for(tmp_path):
     route, _ = world(tmp_path, [])
     with pytest.raises(ConfigError, match=r'labels\.images is "local"'):
         serve.serve(route, say=lambda line: None)
+
+
+# the check --------------------------------------------------------------------------
+
+
+class Between:
+    """A Label Studio whose pictures come as a test says."""
+
+    def __init__(self, url: str, found: Picture | None) -> None:
+        self.url, self.found = url, found
+
+    def picture(self, image: str, *, task: int) -> Picture:
+        if self.found is None:
+            message = "no picture"
+            raise LabelStudioError(message, url=image)
+        return self.found
+
+
+def found(data=b"", **more) -> Picture:
+    usual = {"status": 200, "kind": "image/jpeg", "url": "http://there.org/a/b.jpg"}
+    return Picture(data=data, **{**usual, "shown_to_others": True, **more})
+
+
+def checked(route, photo, url, picture) -> list[str]:
+    shown = [(task, photo, "s3://photos/a.jpg") for task in (7, 8)]
+    return images.preflight(route, Between(url, picture), shown)
+
+
+def test_what_the_check_says(tmp_path):
+    data = file()
+    route, (photo,) = world(tmp_path, [data], images="s3", endpoint="http://there.org")
+    https, http = "https://label.org", "http://label.org"
+    assert checked(route, photo, http, found(data)) == []
+    for url, picture, said in (
+        (https, found(data, shown_to_others=False), "browsers refuse the mixture"),
+        (http, found(data, shown_to_others=False), '"AllowedOrigins": ["http://label.org"]'),
+        (http, found(status=401), "there.org answers 401; the object is not in"),
+        (http, found(status=403), "there.org answers 403; the object is not in"),
+        (http, found(status=500), "browsers must reach http://there.org themselves"),
+        (http, found(b"<html>", kind="text/html"), "text/html came in place of a pict"),
+        (http, found(data, kind="text/html"), "'text/html', which is no picture"),
+        (http, found(data[:900]), "900 bytes that do not decode"),
+        (http, found(file(seed=3)), "another picture than the photo"),
+        (http, None, "does not answer; browsers must reach http://there.org"),
+    ):  # fmt: skip
+        (problem,) = checked(route, photo, url, picture)
+        assert problem.startswith("2 of 2 pictures looked at (task 7, photo ")
+        assert said in problem
+
+
+def test_the_check_of_pictures_that_were_made(tmp_path):
+    data = MADE["tiff"]
+    route, (photo,) = world(tmp_path, [data], images="s3")
+    other_library = io.BytesIO()
+    decode(data).save(other_library, "JPEG", quality=70)
+    smaller = file(size=(60, 40))
+    here = "http://label.org"
+    assert checked(route, photo, here, found(pictures.shown(data)[0])) == []
+    assert checked(route, photo, here, found(other_library.getvalue())) == []
+    assert "another" in checked(route, photo, here, found(smaller))[0]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_pictures_of_this_machine_for_pages_of_another(tmp_path, scheme):
+    route, (photo,) = world(tmp_path, [file()], images="serve")
+    (problem,) = checked(route, photo, f"{scheme}://label.org", found(file()))
+    assert problem.startswith("Label Studio is at label.org")
+    assert ("mixed content" in problem) == (scheme == "https")
+    assert 'labels.images = "local" or "s3"' in problem
 
 
 # a bucket ---------------------------------------------------------------------------
