@@ -28,7 +28,7 @@ DRAWS = 400
 FAR = 200_000
 """Photos of a class beyond which a width counts as out of reach."""
 
-PRIOR = 10
+PRIOR = 3
 """Clusters at the class's accuracy that a background short of photos is given."""
 
 
@@ -90,22 +90,24 @@ def forecast(
     now = np.array([side.now for side in sides], float)
     share = np.array([side.share for side in sides])
     clusters = np.array([side.n_clusters for side in sides])
-    mean = clusters.sum() and n.sum() / clusters.sum()
-    size = np.where(clusters > 0, n / np.maximum(clusters, 1), mean)
+    usual = n.sum() / clusters.sum()
+    size = np.where(clusters > 0, n / np.maximum(clusters, 1), usual)
     # few photos say little: they are moved towards the class, not to a half
     prior = np.where(n >= min_photos, 2.0, PRIOR * size)
-    centre = np.where(n >= min_photos, 0.5, right.sum() / n.sum())
+    centre = np.where(n >= min_photos, 0.5, (right.sum() + 1) / (n.sum() + 2))
     p = (right + prior * centre) / (n + prior)
-    pair = _pair(p[None], (n >= min_photos)[None])[0]
+    pair = _pair(p[None], ((n >= min_photos) & (clusters >= 2))[None])[0]
     effect = _design_effect((error / 100) ** 2, n[pair], size[pair], p[pair])
     goal = (width / 100 / REACH) ** 2
     fixed = (now, size, goal, min_photos)
     weight = (n + prior) / max(effect, 1.0)
-    freedom = max(clusters[pair].min() - 1, 1)
+    # a variance from few clusters is more often too small than too large
+    freedom = max(clusters[pair].min() - 1, 3)
     effects = effect * freedom / rng.chisquare(freedom, (DRAWS, 1, 1))
+    mean_effect = np.full((1, 1, 1), effect * freedom / (freedom - 2))
     drawn = rng.beta(p * weight, (1 - p) * weight, (DRAWS, len(sides)))
     shares = rng.dirichlet(share * max(now.sum(), 1.0) + 1e-9, DRAWS)
-    point = _reach(p[None], share[None], np.full((1, 1, 1), effect), *fixed)[0]
+    point = _reach(p[None], share[None], mean_effect, *fixed)[0]
     wanted = _reach(drawn, shares, effects, *fixed, step=1.1)
     low, high = np.quantile(wanted, [0.1, 0.9], method="nearest")
     return Forecast(*(_whole(value) for value in (point, low, high)))

@@ -47,6 +47,8 @@ def test_as_many_photos_as_foretold_make_the_interval_as_wide_as_wanted(
     n: list[int], cluster: int
 ) -> None:
     accuracies = [0.9, 0.6]
+    # of few clusters it is told that their variance may be larger than it looks
+    n = [number * (10 if cluster > 1 else 1) for number in n]
     share = [number / sum(n) for number in n]
     error = _error(accuracies, n, cluster)
 
@@ -91,6 +93,27 @@ def test_photos_that_are_not_independent_cost_more() -> None:
     assert alone is not None
     assert alike is not None
     assert alike > 3 * alone
+
+
+def test_a_class_that_is_always_right_can_be_foretold() -> None:
+    sides = _sides([1.0, 1.0, 1.0], [40, 40, 5], [0.5, 0.45, 0.05])
+
+    found = _forecast(sides, _error([1.0, 1.0], [40, 40]), width=5.0)
+
+    assert found.photos is not None
+    assert found.photos > 0
+
+
+def test_few_clusters_are_trusted_less() -> None:
+    error = _error([0.9, 0.6], [60, 60])
+
+    many, few = (
+        _forecast([Side(60, k, 54, 60, 0.5), Side(60, k, 36, 60, 0.5)], error)
+        for k in (60, 6)
+    )
+
+    assert many.photos is not None
+    assert few.photos is None or few.photos > many.photos
 
 
 def test_a_background_that_joins_is_counted_in() -> None:
