@@ -55,11 +55,7 @@ def kind(key: str) -> Kind:
         or claims.get("token_type") != "refresh"
         or not isinstance(until, int | float)
     ):
-        message = (
-            f"{VARIABLE} starts as a personal access token but is damaged: copy it "
-            f"again whole, or {_MAKE}"
-        )
-        raise ConfigError(message)
+        raise damaged()
     if until < time.time():
         message = (
             f"{VARIABLE} is a personal access token that expired on "
@@ -67,6 +63,14 @@ def kind(key: str) -> Kind:
         )
         raise ConfigError(message)
     return "personal"
+
+
+def damaged() -> ConfigError:
+    """What to tell of a key that is only like a personal access token."""
+    return ConfigError(
+        f"{VARIABLE} starts as a personal access token but is damaged: copy it again "
+        f"whole, or {_MAKE}"
+    )
 
 
 def refused(kind: Kind, said: str, host: str, *, exchanged: bool) -> ConfigError:

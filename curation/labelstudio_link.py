@@ -7,6 +7,8 @@ again only when it never arrived, or when twice is the same as once.
 
 import ipaddress
 import json
+import logging
+import math
 import re
 import time
 import weakref
@@ -26,10 +28,14 @@ from curation.errors import ConfigError, LabelStudioError
 from curation.labelstudio import host
 
 TIMEOUT = httpx.Timeout(120.0, connect=10.0)
+STRANGER = 3.0
+"""Seconds to wait where no server has answered yet: the address may be wrong."""
+
 _REFRESH = "/api/token/refresh/"
 _TWICE_IS_ONCE = (_REFRESH, "/api/projects/validate/")
 _BUSY = (429, 502, 503, 504)
 _LONGEST = 5.0
+_log = logging.getLogger(__name__)
 
 
 class Missing(LabelStudioError):
@@ -37,7 +43,7 @@ class Missing(LabelStudioError):
 
 
 class Patient(httpx.Client):
-    """An HTTP client that outlasts a restart of the server.
+    """An HTTP client that outlasts a restart of a server it has met.
 
     Attributes:
         asked: method and path of the latest request, for messages.
@@ -49,7 +55,7 @@ class Patient(httpx.Client):
         super().__init__(timeout=TIMEOUT, follow_redirects=False, **options)
         self.asked = ""
         self.renew: Callable[[httpx.Request], bool] = lambda _: False
-        self._patience = patience
+        self._patience, self._met = patience, False
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:  # noqa: ANN401
         """Send a request until it is answered, or patience ends."""
@@ -60,10 +66,11 @@ class Patient(httpx.Client):
             try:
                 answer = super().send(request, **options)
             except httpx.TransportError as error:
-                if not (_unsent(error) or _again(request)):
+                if "SSL" in str(error) or not (_unsent(error) or _again(request)):
                     raise
                 failure = error
             if answer is not None:
+                self._met |= answer.status_code < 500
                 if answer.status_code == 401 and not renewed:
                     renewed = True
                     if self.renew(request):
@@ -74,11 +81,14 @@ class Patient(httpx.Client):
                 pause = max(pause, _told_to_wait(answer))
             now = time.monotonic()
             began = began or now
-            if now + pause - began > self._patience:
+            patience = min(self._patience, math.inf if self._met else STRANGER)
+            if now + pause - began > patience:
                 if answer is not None:
                     return answer
                 assert failure is not None
                 raise failure
+            if pause > 1:
+                _log.warning("waiting for %s", request.url.host)
             time.sleep(pause)
             pause = min(pause * 1.6, _LONGEST)
 
@@ -130,7 +140,7 @@ class Link:
         self._kind = keys.kind(self._key)
         self._http = Patient(patience=patience, trust_env=not loopback(self.url))
         weakref.finalize(self, self._http.close)
-        with self.explained():
+        try:
             self.sdk = LabelStudio(  # type: ignore[no-untyped-call]
                 base_url=self.url,
                 api_key=self._key,
@@ -138,9 +148,13 @@ class Link:
                 max_retries=0,
             )
             wrapper = self.sdk._client_wrapper
-            tokens = Exchange(self.url, self._key, wrapper)
-        wrapper._tokens_client = tokens
-        self._http.renew = tokens.renew
+            self._tokens = Exchange(self.url, self._key, wrapper)
+        except ApiError:  # it looks into a personal access token
+            raise keys.damaged() from None
+        if self._tokens._use_legacy_token is not (self._kind == "legacy"):
+            raise keys.damaged()
+        wrapper._tokens_client = self._tokens
+        self._http.renew = self._tokens.renew
 
     def headers(self) -> dict[str, str]:
         """What a request must carry to be ours."""
@@ -203,10 +217,9 @@ class Link:
             return self.strange(said)
         if status < 400:
             place = (error.headers or {}).get("location", "")
-            text = (
-                f"{asked} on {host(self.url)} is sent on to {host(place) or 'a page'}"
-            )
-            text += ": set LABEL_STUDIO_URL to the server's own address"
+            there = self.clean(host(place)) or "a page"
+            text = f"{asked} on {host(self.url)} is sent on to {there}: set "
+            text += "LABEL_STUDIO_URL to the server's own address"
         else:
             text = f"{asked} on {host(self.url)}: {status}, {said}"
         kind = Missing if status == 404 and _ours(body) else LabelStudioError
@@ -217,6 +230,7 @@ class Link:
         method, _, path = asked.partition(" ")
         if _unsent(error):
             text = f"nothing answers at {self.url}: is Label Studio running there?"
+            text += f" ({error})" if str(error) else ""
         else:
             text = f"{asked} on {host(self.url)} broke off ({type(error).__name__})"
             if method == "POST" and not path.endswith(_TWICE_IS_ONCE):
@@ -234,8 +248,7 @@ class Link:
 
     def clean(self, text: str) -> str:
         """Without our key or what it was exchanged for, should an answer repeat it."""
-        held = self.sdk._client_wrapper._tokens_client._access_token
-        for secret in (self._key, held):
+        for secret in (self._key, self._tokens._access_token):
             text = text.replace(secret, "…") if secret else text
         return text
 

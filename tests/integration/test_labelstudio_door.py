@@ -336,10 +336,16 @@ def test_a_server_below_a_path(label_studio):
             door.delete_project(made.id)
 
 
-def test_nothing_answers():
-    door = LabelStudio("http://127.0.0.1:9", "0" * 40, patience=0.5)
-    error = failing(LabelStudioError, "nothing answers at .*:9", door.greet)
+def test_nothing_answers(monkeypatch):
+    monkeypatch.setattr("curation.labelstudio_link.STRANGER", 0.5)
+    door = LabelStudio("http://127.0.0.1:9", "0" * 40)  # patience is for those met
+    error = failing(LabelStudioError, "nothing answers at .*:9.*refused", door.greet)
     assert error.status is None
+
+
+def test_an_encrypted_address_of_a_server_that_is_not(label_studio):
+    url = label_studio.url.replace("http:", "https:")
+    failing(LabelStudioError, "SSL", LabelStudio(url, "0" * 40).greet)
 
 
 def test_another_service_never_looks_like_a_deleted_project(label_studio):
@@ -536,6 +542,7 @@ def test_a_spoilt_reading_is_asked_again(label_studio, door, project, how):
     asked = f"GET /api/projects/{project}/export"
     with spoilt(label_studio, asked, how, times=2) as between:
         here = LabelStudio(between.url, label_studio.token, patience=20)
+        here.greet()
         assert [task["id"] for task in here.export(project, ids)] == ids
         assert between.times(asked) == 3
 

@@ -54,6 +54,13 @@ def test_what_no_server_takes_is_told_before_asking(key, said):
     assert not key or key not in str(error.value)
 
 
+@pytest.mark.parametrize("spoil", [("eyJ", "eyJx"), (".c2ln", '."%ln')])
+def test_a_damaged_header_or_signature(spoil):
+    key = token(PERSONAL).replace(*spoil, 1)
+    with pytest.raises(ConfigError, match="damaged"):
+        LabelStudio("http://127.0.0.1:9", key, patience=0)
+
+
 REFUSALS = [
     ("legacy", "Invalid token.", False, "unknown to here:1"),
     (
