@@ -4,11 +4,13 @@ Controls, by the name that a result of Label Studio carries in `from_name`:
 """
 
 import html
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from curation.config import Dataset
+from curation.errors import ConfigError
 from curation.labelling import Kind
 from curation.schemas import CANNOT_TELL, CRITERIA
 
@@ -49,12 +51,15 @@ MEANINGS = {
     "label_noise": "The class does not fit the photo: no such animal can be seen, it "
     "is a drawing, a toy or a stuffed one, or other kinds of animals are with it.",
     "feature_noise": "Something spoils what the animal looks like: text or a frame "
-    "over it, most of it hidden, strong noise, or looks unlike all of its kind.",
+    "over it, most of it hidden, strong noise, or it looks like no other of its kind.",
     "ambiguity": "It could as well be of another class: the photo does not settle it.",
     "clarity": "Too blurred, too dark, too small or too far away to be seen well.",
     WRONG_ANIMAL: "There is an animal, and it is plainly of another class.",
 }
 """What each defect means, for annotators."""
+
+_COLUMN = "flex:0 0 320px; max-width:320px; overflow-wrap:anywhere"
+_VARIABLE = re.compile(r"\$\w")
 
 _CRITERIA_KEYS = dict(zip(CRITERIA, "qwer", strict=True))
 _KEYS = {CANNOT_TELL: "0", WRONG_ANIMAL: "n", **_CRITERIA_KEYS}
@@ -67,7 +72,17 @@ def xml(config: Dataset, *, blind: bool, kind: Kind = "labels") -> str:
         config: gives the backgrounds.
         blind: without the proposal.
         kind: `adjudication` shows what others said in place of the proposal.
+
+    Raises:
+        ConfigError: a background has a name that the page would not show as it is.
     """
+    for name in _backgrounds(config):
+        if _VARIABLE.search(name):
+            message = (
+                f"backgrounds: {name!r}: Label Studio puts something else in place of "
+                "a $ with a word behind it; choose another name"
+            )
+            raise ConfigError(message)
     root = ET.Element("View", style="display:flex; gap:24px; align-items:flex-start")
     left = ET.SubElement(root, "View", style="flex:1 1 0; min-width:0")
     ET.SubElement(left, "Header", value="Class: $class_name", size="3")
@@ -76,7 +91,7 @@ def xml(config: Dataset, *, blind: bool, kind: Kind = "labels") -> str:
         rotateControl="false", crosshair="false",
     )  # fmt: skip
     ET.SubElement(left, "Text", name="source", value="$attribution")
-    right = ET.SubElement(root, "View", style="flex:0 0 320px")
+    right = ET.SubElement(root, "View", style=_COLUMN)
     for line in _above(blind, kind):
         ET.SubElement(right, "Header", value=line, size="5")
     backgrounds = ET.SubElement(
@@ -132,6 +147,7 @@ def hotkeys(config: Dataset) -> dict[str, str]:
 
 def instructions(config: Dataset, *, blind: bool, kind: Kind = "labels") -> str:
     """HTML shown before labelling starts; text of dataset.toml's own is escaped."""
+    # the page takes the room between paragraphs away
     parts = ["<h3>What is behind the animal?</h3>"]
     if kind == "adjudication":
         parts.append(
@@ -152,22 +168,20 @@ def instructions(config: Dataset, *, blind: bool, kind: Kind = "labels") -> str:
         f"<b>{key}</b> {html.escape(name)}" for name, key in hotkeys(config).items()
     )
     parts += [
-        f"<p>Keys: {keys}.</p>",
-        "<p><b>ctrl+enter</b> submits. <b>ctrl+space</b> skips: you leave the photo to "
-        "someone else. A skip is no answer, whatever was chosen. If you looked and the "
+        f"<br><p>Keys: {keys}.</p>",
+        "<br><p><b>ctrl+enter</b> submits. <b>ctrl+space</b> skips: you leave the "
+        "photo to someone else. A skip is no answer, whatever was chosen. If you looked and the "
         f"photo does not show its background, do not skip, choose {CANNOT_TELL}.</p>",
-        "<p>Tick <b>all</b> defects that apply. What is not ticked is a no:</p>",
-        "<ul>",
+        "<br><p>Tick <b>all</b> defects that apply. What is not ticked is a no:</p>",
         *(
-            f"<li><b>{name}</b> ({_KEYS[name]}): {html.escape(meaning)}</li>"
+            f"<p>• <b>{name}</b> ({_KEYS[name]}): {html.escape(meaning)}</p>"
             for name, meaning in MEANINGS.items()
         ),
-        "</ul>",
-        "<p>A note is optional.</p>",
+        "<br><p>A note is optional.</p>",
     ]
     if config.labels.guide:
         guide = html.escape(config.labels.guide).replace("\n", "<br>")
-        parts.append(f"<p>{guide}</p>")
+        parts.append(f"<br><p>{guide}</p>")
     return "\n".join(parts)
 
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation import config
+from curation.errors import ConfigError
 from curation.labelling import interface
-from curation.schemas import CRITERIA
+from curation.schemas import CANNOT_TELL, CRITERIA, QUESTIONS
 from tests.planted import configuration
 
 NAMES = st.lists(
@@ -18,7 +19,7 @@ NAMES = st.lists(
         st.characters(exclude_categories=("C", "Z"), exclude_characters="/\\"),
         min_size=1,
         max_size=12,
-    ).filter(lambda name: name not in ("cannot_tell", "background", *CRITERIA)),
+    ).filter(lambda name: name not in (CANNOT_TELL, *QUESTIONS) and "$" not in name),
     min_size=2,
     max_size=40,
     unique=True,
@@ -42,6 +43,14 @@ def test_any_name_comes_back_as_it_is(names):
     control = ET.fromstring(made).find(".//Choices[@name='background']")
     assert [choice.get("value") for choice in control] == [*names, "cannot_tell"]
     assert interface.choices(made) == {*names, "cannot_tell"}
+
+
+def test_a_name_the_page_would_replace_is_refused():
+    with pytest.raises(ConfigError, match=r"worth \$image"):
+        interface.xml(dataset("snow", "worth $image"), blind=False)
+    assert interface.choices(interface.xml(dataset("5 $", "snow"), blind=False)) == {
+        "5 $", "snow", "cannot_tell",
+    }  # fmt: skip
 
 
 def test_hotkeys_are_safe_and_each_has_one_choice():
