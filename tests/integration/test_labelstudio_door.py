@@ -603,6 +603,13 @@ def test_a_server_that_restarts_in_the_middle_of_reading(other, monkeypatch):
     assert seen == ids
     assert [task["id"] for task in door.export(made.id, ids)] == ids
 
+    box[0].server.kill()  # and while nothing can arrive, an import waits too
+    back = threading.Thread(target=restart)
+    back.start()
+    ids += door.import_tasks(made.id, tasks(3, start=9))
+    back.join()
+    assert [task for task, _ in door.keys(made.id)] == ids
+
 
 # pictures, storage, webhooks ----------------------------------------------------------
 
