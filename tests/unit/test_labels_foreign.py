@@ -1,5 +1,6 @@
 """Answers in files of other tools: their columns, their words, their clocks."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -212,3 +213,28 @@ def test_an_export_that_cannot_be_read_says_where(tmp_path: Path) -> None:
         _read(tmp_path, "{", name="x.json")
     with pytest.raises(ConfigError, match="takes no columns"):
         _read(tmp_path, "[]", name="x.json", zone="UTC")
+
+
+def test_the_command_takes_another_tools_file(world, tmp_path: Path) -> None:
+    world.run("--until", "fetch")
+    photo = sorted(world.photos.glob("bear/*.jpg"))[0]
+    file = tmp_path / "theirs.csv"
+    file.write_text(f"image,bg,blurry,who\nbear/{photo.name},White,0,7\n")
+    words = [
+        "labels", "import", str(file), "--columns", "photo=image,background=bg",
+        "--columns", "clarity=blurry,annotator=who", "--values", "White=snow,0=no",
+        "--set", "time=2026-03-01T09:00:00", "--zone", "Asia/Tokyo",
+    ]  # fmt: skip
+
+    assert world.json(*words) == {"answers": 2, "imported": 2, "known": 0}
+    assert world.json(*words) == {"answers": 2, "imported": 0, "known": 2}
+    wrong = world.invoke(*words, "--columns", "foto=image")
+    assert wrong.exit_code == 2
+    assert "did you mean photo" in wrong.stderr
+    photo_id = hashlib.sha256(photo.read_bytes()).hexdigest()
+    events = world.json("show", photo_id)["label_events"]
+    assert {(e["question"], e["answer"], e["annotator"]) for e in events} == {
+        ("background", "snow", "7"),
+        ("clarity", "no", "7"),
+    }
+    assert {e["created_at"] for e in events} == {"2026-03-01T00:00:00+00:00"}
