@@ -102,8 +102,9 @@ def xml(config: Dataset, *, blind: bool, kind: Kind = "labels") -> str:
         choice = ET.SubElement(backgrounds, "Choice", value=name)
         if key := hotkeys(config).get(name):
             choice.set("hotkey", key)
-    _defects(right, DEFECTS, "Tick all that apply", CRITERIA)
-    _defects(right, ANIMAL, "The animal", (WRONG_ANIMAL,))
+    ET.SubElement(right, "Header", value="Tick all that apply", size="5")
+    _ticks(right, DEFECTS, CRITERIA)
+    _ticks(right, ANIMAL, (WRONG_ANIMAL,))
     ET.SubElement(
         right, "TextArea", name=NOTE, toName=IMAGE, placeholder="note (optional)",
         maxSubmissions="1", rows="1",
@@ -121,13 +122,11 @@ def _above(blind: bool, kind: Kind) -> list[str]:
     return [f"Background (proposed: ${PROPOSED}, ${SCORE})"]
 
 
-def _defects(
-    column: ET.Element, name: str, title: str, values: tuple[str, ...]
-) -> None:
-    ET.SubElement(column, "Header", value=title, size="5")
+def _ticks(column: ET.Element, name: str, values: tuple[str, ...]) -> None:
+    """Defects, beside each other: below many backgrounds they must be seen."""
     ticks = ET.SubElement(
         column, "Choices", name=name, toName=IMAGE, choice="multiple",
-        showInline="false",
+        showInline="true",
     )  # fmt: skip
     for value in values:
         ET.SubElement(
@@ -170,8 +169,9 @@ def instructions(config: Dataset, *, blind: bool, kind: Kind = "labels") -> str:
     parts += [
         f"<br><p>Keys: {keys}.</p>",
         "<br><p><b>ctrl+enter</b> submits. <b>ctrl+space</b> skips: you leave the "
-        "photo to someone else. A skip is no answer, whatever was chosen. If you looked and the "
-        f"photo does not show its background, do not skip, choose {CANNOT_TELL}.</p>",
+        "photo to someone else. A skip is no answer, whatever was chosen. If you "
+        "looked and the photo does not show its background, do not skip, choose "
+        f"{CANNOT_TELL}.</p>",
         "<br><p>Tick <b>all</b> defects that apply. What is not ticked is a no:</p>",
         *(
             f"<p>• <b>{name}</b> ({_KEYS[name]}): {html.escape(meaning)}</p>"
