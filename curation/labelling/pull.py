@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from curation import labelling, labels
-from curation.errors import InputError, LabelStudioError
-from curation.labelling import answers, interface, reading
+from curation import labels
+from curation.errors import InputError
+from curation.labelling import answers, interface, reading, whereabouts
 from curation.labelling.people import Pseudonyms
 from curation.labelling.seen import Look, Row, Seen, Task
-from curation.labelstudio import LabelStudio, Project, host
+from curation.labelstudio import LabelStudio, Project
 from curation.pipeline import Route
 from curation.schemas import SKIPPED, WITHDRAWN
 from curation.stages.resolve import instant
@@ -42,6 +42,7 @@ class _Done:
 
     campaign: str
     pull: int
+    at: str = ""
     tasks: int = 0
     cursor: str = ""
     recent: list[str] = field(default_factory=list)
@@ -49,6 +50,45 @@ class _Done:
     deleted: int = 0
     tasks_deleted: int = 0
     new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Cursor:
+    """How far a campaign was read.
+
+    Attributes:
+        moment: updated_at of the latest task that was seen.
+        recent: tasks that changed in the minute before it or later, and when.
+        since: when it was first written down that it was read so far.
+        settled: no change up to that moment can become visible any more.
+    """
+
+    moment: datetime
+    recent: Mapping[int, datetime]
+    since: datetime = datetime.min.replace(tzinfo=UTC)
+    settled: bool = False
+
+    @classmethod
+    def read(cls, rows: Iterable[Row]) -> "dict[str, _Cursor]":
+        """The cursor of each campaign, from the log `pulls`."""
+        found: dict[str, _Cursor] = {}
+        for row in rows:
+            before = found.get(row["campaign"])
+            moment, at = instant(row["cursor"]), instant(row["at"])
+            same = before is not None and before.moment == moment
+            since = before.since if before and same else at
+            recent = dict(_moment(text) for text in row["recent"])
+            found[row["campaign"]] = cls(moment, recent, since, at - since >= OVERLAP)
+        return found
+
+    def written(self) -> tuple[str, list[str]]:
+        """Columns `cursor` and `recent`."""
+        start = self.moment - OVERLAP
+        return self.moment.isoformat(), sorted(
+            f"{task} {when.isoformat()}"
+            for task, when in self.recent.items()
+            if when > start
+        )
 
 
 @dataclass
@@ -59,6 +99,7 @@ class _Pull:
     names: Pseudonyms
     at: str
     tasks: dict[Task, Row]
+    finished: Mapping[str, int]
     notices: list[str] = field(default_factory=list)
 
     @cached_property
@@ -75,10 +116,10 @@ class _Pull:
         """Whether a photo is one of this work folder's."""
         return photo_id in self._pushed or photo_id in self._photos
 
-    def read(self, row: Row, project: Project, last: Row | None) -> _Done:
-        """Read what changed in a campaign; `last` is its latest row of `pulls`."""
+    def read(self, row: Row, project: Project, last: _Cursor | None) -> _Done:
+        """Read what changed in a campaign since the last pull, if there was one."""
         campaign = row["campaign"]
-        number = 1 + max(self.seen.pulls(campaign), last["pull"] if last else 0)
+        number = 1 + max(self.seen.pulls(campaign), self.finished.get(campaign, 0))
         done = _Done(campaign, number)
         look = Look(
             self.seen, campaign, number, self.at, self.names, self.route.config,
@@ -90,29 +131,49 @@ class _Pull:
         return done
 
     def _changed(
-        self, project: Project, last: Row | None, done: _Done
+        self, project: Project, last: _Cursor | None, done: _Done
     ) -> list[int] | None:
         """Tasks to look at, all that have annotations when None."""
-        since = instant(last["cursor"]) - OVERLAP if last else None
-        changed = self.studio.changed_since(project.id, since)
-        moments = {task: when.astimezone(UTC) for task, when in changed}
-        cursor = max(moments.values(), default=None)
-        if last and (cursor is None or cursor < instant(last["cursor"])):
-            cursor = instant(last["cursor"])
-        if cursor:
-            done.cursor = cursor.isoformat()
-            done.recent = sorted(
-                f"{task} {when.isoformat()}"
-                for task, when in moments.items()
-                if when > cursor - OVERLAP
-            )
+        done.at = _now()
         if last is None:
-            done.new = bool(changed)
+            moments = dict(self.studio.changed_since(project.id, None))
+            found = _Cursor(max(moments.values()), moments) if moments else None
+        else:
+            found = self._since(project, last, done)
+        if found:
+            done.cursor, done.recent = found.written()
+            if last is None or found.moment != last.moment:
+                done.at = _now()  # that minute begins after the look
+        if last is None or found is None:
+            done.new = True
             return None
-        known = set(last["recent"])
-        done.new = (done.cursor, done.recent) != (last["cursor"], last["recent"])
-        asked = [t for t, w in moments.items() if f"{t} {w.isoformat()}" not in known]
-        return sorted({*asked, *self.seen.photoless(done.campaign)})
+        settled = not last.settled and found.settled
+        done.new = settled or (done.cursor, done.recent) != last.written()
+        known = last.recent
+        asked = {task for task, when in found.recent.items() if known.get(task) != when}
+        return sorted(asked.union(self.seen.photoless(done.campaign)))
+
+    def _since(self, project: Project, last: _Cursor, done: _Done) -> _Cursor:
+        """Tasks that changed since shortly before the last cursor, as far as is known.
+
+        What changed in the minute before the cursor, which may be thousands of tasks,
+        is listed once more when that minute has passed. Until then it is only counted,
+        and the cursor stays; from then on it is settled.
+        """
+        newer = dict(self.studio.changed_since(project.id, last.moment))
+        left = {task: when for task, when in last.recent.items() if task not in newer}
+        if last.settled:
+            return _Cursor(max([last.moment, *newer.values()]), left | newer)
+        start = last.moment - OVERLAP
+        due = instant(done.at) - last.since >= OVERLAP
+        if not due and project.tasks >= len(self._known(done.campaign)):
+            before = sum(when <= last.moment for when in left.values())
+            count = self.studio.count_changed(project.id, start, last.moment)
+            if count == before:
+                return _Cursor(last.moment, left | newer)
+        moments = dict(self.studio.changed_since(project.id, start))
+        cursor = max([last.moment, *moments.values()])
+        return _Cursor(cursor, moments, settled=due and cursor == last.moment)
 
     def _looked(
         self, look: Look, project: Project, row: Row, asked: list[int] | None,
@@ -154,13 +215,15 @@ class _Pull:
         self.route.append("label_tasks", [adopted])
         self.tasks[key] = adopted
 
+    def _known(self, campaign: str) -> set[int]:
+        """Tasks that a campaign should have: pushed or seen, and not deleted."""
+        pushed = {task for of, task in self.tasks if of == campaign}
+        gone = {task for of, task in self.seen.gone if of == campaign}
+        return (self.seen.here(campaign) | pushed) - gone
+
     def _lost(self, look: Look, project: Project, done: _Done) -> Iterator[list[Row]]:
         """Rows of tasks that were deleted, looked for only when some are missing."""
-        campaign = done.campaign
-        known = self.seen.here(campaign) | {
-            task for of, task in self.tasks if of == campaign
-        }
-        known -= {task for of, task in self.seen.gone if of == campaign}
+        known = self._known(done.campaign)
         if project.tasks >= len(known):
             return
         there = {task for task, _ in self.studio.keys(project.id)}
@@ -175,8 +238,8 @@ class _Pull:
             for rows in found:
                 waiting += rows
                 if len(waiting) >= BATCH:
-                    self._append(waiting, done)
-                    waiting = []
+                    full, waiting = waiting, []
+                    self._append(full, done)
         finally:
             self._append(waiting, done)
 
@@ -207,27 +270,30 @@ def pull(route: Route, studio: LabelStudio) -> dict[str, Any]:
         LabelStudioError: the server failed, has none of the projects any more, or has
             another project at the number of one. What was read is kept.
     """
-    campaigns = _campaigns(route)
+    campaigns = whereabouts.campaigns(route)
     if not campaigns:
         message = "no project is known yet; run `counterset labels push` first"
         raise InputError(message)
     studio.greet()
     seen = Seen.of(route.shelf.read_log("annotations"))
+    pulls = route.shelf.read_log("pulls")
     run = _Pull(
         route, studio, seen, Pseudonyms(route.shelf, studio, rows=seen.rows), _now(),
         {(r["campaign"], r["task"]): r for r in route.shelf.read_log("label_tasks")},
+        {row["campaign"]: row["pull"] for row in pulls},
     )  # fmt: skip
-    pulled = {row["campaign"]: row for row in route.shelf.read_log("pulls")}
+    cursors = _Cursor.read(pulls)
     done = []
-    for row, project in _located(run, campaigns):
-        run.notices += _by_hand(row, project)
-        done.append(run.read(row, project, pulled.get(row["campaign"])))
+    there, notices = whereabouts.located(route, studio, campaigns, at=run.at)
+    run.notices += notices
+    for row, project in there:
+        run.notices += whereabouts.by_hand(row, project)
+        done.append(run.read(row, project, cursors.get(row["campaign"])))
     faults, readable = _faults(run)
-    finished = {name: row["pull"] for name, row in pulled.items()}
     tasks = readable | {
         (row["campaign"], row["task"])
         for row in seen.rows
-        if row["pull"] > finished.get(row["campaign"], 0)
+        if row["pull"] > run.finished.get(row["campaign"], 0)
     }
     events = _events(run, campaigns, tasks)
     _finish(run, done, events)
@@ -236,79 +302,17 @@ def pull(route: Route, studio: LabelStudio) -> dict[str, Any]:
 
 def projects(route: Route) -> list[int]:
     """Numbers of the projects of all campaigns."""
-    return sorted({row["project"] for row in _campaigns(route).values()})
+    return sorted({row["project"] for row in whereabouts.campaigns(route).values()})
 
 
-def _campaigns(route: Route) -> dict[str, Row]:
-    """Latest row of `label_projects` of each campaign, oldest campaign first."""
-    return {row["campaign"]: row for row in route.shelf.read_log("label_projects")}
+def _moment(text: str) -> tuple[int, datetime]:
+    """Task and when it changed, from `recent`."""
+    task, _, when = text.partition(" ")
+    return int(task), instant(when)
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-# projects -----------------------------------------------------------------------------
-
-
-def _located(run: _Pull, campaigns: Mapping[str, Row]) -> list[tuple[Row, Project]]:
-    """Each campaign and its project, those that are gone left out and told of."""
-    here = host(run.studio.url)
-    latest = {row["kind"]: row["campaign"] for row in campaigns.values()}
-    found, gone = [], []
-    for row in campaigns.values():
-        project = _project(run.studio, row)
-        if project is None:
-            gone.append((row, latest[row["kind"]] == row["campaign"]))
-            continue
-        if (row["project"], row["server"]) != (project.id, here):
-            row = row | {"project": project.id, "server": here, "at": run.at}
-            run.route.append("label_projects", [row])
-        found.append((row, project))
-    lines = [
-        f"project {row['project']} ({row['title']}) is not on {here} any more"
-        for row, current in gone
-        if current or not found
-    ]
-    if not found:
-        message = (
-            f"{'; '.join(lines)}: is LABEL_STUDIO_URL right? Answers that were pulled "
-            "stay; `counterset labels push --new` makes another project"
-        )
-        raise LabelStudioError(message, url=run.studio.url)
-    run.notices += [f"{line}; its answers stay" for line in lines]
-    return found
-
-
-def _project(studio: LabelStudio, row: Row) -> Project | None:
-    """The project of a campaign, wherever it is now; None when it was deleted."""
-
-    def ours(project: Project) -> bool:
-        found = labelling.marked(project.description)
-        return found is not None and found[2] == row["campaign"]
-
-    there = studio.project(row["project"])
-    if there is not None and ours(there):
-        return there
-    moved = next((p for p in studio.projects() if ours(p)), None)
-    if moved is None and there is not None:
-        mark = labelling.mark("NAME", row["kind"], row["campaign"])
-        message = (
-            f"project {there.id} of {host(studio.url)} ({there.title}) is not the one "
-            f"that was pushed ({row['title']}): its description does not end in {mark}"
-            f"; it was pushed to {row['server']}. If LABEL_STUDIO_URL is right and the "
-            "description was edited, put that back. Answers that were pulled stay"
-        )
-        raise LabelStudioError(message, url=f"{studio.url}/projects/{there.id}")
-    return moved
-
-
-def _by_hand(row: Row, project: Project) -> list[str]:
-    """What was changed on the server in what annotators are asked."""
-    return [
-        f"project {project.id} ({project.title}) was changed on the server: {line}"
-        for line in interface.compared(row["interface"], project.interface)
-    ]
 
 
 # answers ------------------------------------------------------------------------------
@@ -359,7 +363,7 @@ def _finish(run: _Pull, done: list[_Done], events: list[labels.Event]) -> None:
         {
             "campaign": one.campaign, "pull": one.pull, "cursor": one.cursor,
             "recent": one.recent, "tasks": one.tasks, "annotations": one.appended,
-            "events": counts[one.campaign], "at": run.at,
+            "events": counts[one.campaign], "at": one.at,
         }
         for one in done
         if one.cursor and (one.new or counts[one.campaign])

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections import Counter
 from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
@@ -114,6 +115,38 @@ def test_pulled_again_nothing_is_added(room, team):
 
     assert found["annotations"] == found["events"] == found["tasks"] == 0
     assert {name: room.log(name) for name in LOGS} == before
+
+
+def test_what_becomes_visible_late_is_seen_a_minute_later(
+    room, team, label_studio, monkeypatch
+):
+    """A change that bears an earlier moment than others which were seen already."""
+    for place in (0, 1, 2):
+        room.answer(team[0], place, said("snow"))
+    room.pull()
+    number = room.answer(team[1], 1, said("grass"))
+    data = label_studio.documents.parent / "data" / "label_studio.sqlite3"
+    with closing(sqlite3.connect(data, timeout=30)) as base, base:
+        moment = datetime.fromisoformat(room.log("pulls")[-1]["cursor"])
+        late = (moment - timedelta(milliseconds=3)).strftime("%Y-%m-%d %H:%M:%S.%f")
+        task = room.tasks["a", photo(1)]
+        base.execute("UPDATE task SET updated_at = ? WHERE id = ?", [late, task])
+    room.pull()
+
+    def later(minutes):
+        now = datetime.now(UTC) + timedelta(minutes=minutes)
+        monkeypatch.setattr(pull, "_now", lambda: now.isoformat())
+        return room.pull()
+
+    later(2)
+    assert room.log("annotations")[-1]["annotation"] == number
+    settled = room.log("pulls")
+    assert later(3)["tasks"] == 0
+    assert room.log("pulls") == settled
+    room.answer(team[1], 2, said("grass"))
+    assert later(4)["tasks"] == 1
+    assert len(room.log("annotations")) == 5
+    assert len(room.log("pulls")[-1]["recent"]) == len(PHOTOS)
 
 
 def test_what_annotators_do_afterwards(room, team):
