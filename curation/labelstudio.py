@@ -8,7 +8,6 @@ LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY say where and who. A personal access t
 a legacy token both do; neither is written anywhere, logged, or part of an error.
 """
 
-import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from curation.errors import ConfigError
+from curation.errors import ConfigError, LabelStudioError
 
 URL, KEY = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
 TESTED = "1.23.2"
@@ -125,10 +124,7 @@ class LabelStudio:
         Raises:
             LabelStudioError: nothing answers, or another service does.
         """
-        about = self._link.ask("GET", "/api/version")
-        if not isinstance(about, dict) or "label-studio-os-package" not in about:
-            raise self._link.strange(json.dumps(about)[:100])
-        version = str(about.get("release", "unknown"))
+        version = self._link.version()
         with self._link.explained():
             known = self._link.sdk.users.whoami().email
         if not known:
@@ -151,13 +147,13 @@ class LabelStudio:
 
     def project(self, number: int) -> Project | None:
         """A project; None when the server has none of that number."""
-        from curation.labelstudio_link import Missing
-
         try:
-            with self._link.explained():
-                return _project(self._link.sdk.projects.get(number))
-        except Missing:
-            return None
+            return self._there(number)
+        except LabelStudioError as error:
+            if error.status != 404:
+                raise
+        self._link.version()  # it is Label Studio that has no such project
+        return None
 
     def projects(self) -> Iterator[Project]:
         """Every project the key may see."""
@@ -223,13 +219,12 @@ class LabelStudio:
 
     def delete_project(self, number: int) -> None:
         """Delete a project with all that is in it: for tests and benchmarks."""
-        from curation.labelstudio_link import Missing
-
         try:
             with self._link.explained():
                 self._link.sdk.projects.delete(number)
-        except Missing:
-            return  # an earlier attempt whose answer was lost
+        except LabelStudioError as error:
+            if error.status != 404:  # an earlier attempt whose answer was lost
+                raise
 
     # tasks --------------------------------------------------------------------------
 

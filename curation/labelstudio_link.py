@@ -38,10 +38,6 @@ _LONGEST = 5.0
 _log = logging.getLogger(__name__)
 
 
-class Missing(LabelStudioError):
-    """Label Studio itself says 404: it has no such thing (any more)."""
-
-
 class Patient(httpx.Client):
     """An HTTP client that outlasts a restart of a server it has met.
 
@@ -191,6 +187,13 @@ class Link:
                 )
             return body
 
+    def version(self) -> str:
+        """Of the server; an error when it is no Label Studio."""
+        about = self.ask("GET", "/api/version")
+        if not isinstance(about, dict) or "label-studio-os-package" not in about:
+            raise self.strange(json.dumps(about)[:100])
+        return str(about.get("release", "unknown"))
+
     @contextmanager
     def explained(self) -> Iterator[None]:
         """Turn what the SDK and the line raise into errors a user can act on."""
@@ -222,8 +225,8 @@ class Link:
             text += "LABEL_STUDIO_URL to the server's own address"
         else:
             text = f"{asked} on {host(self.url)}: {status}, {said}"
-        kind = Missing if status == 404 and _ours(body) else LabelStudioError
-        return kind(text, url=self.url + asked.partition(" ")[2], status=status)
+        url = self.url + asked.partition(" ")[2]
+        return LabelStudioError(text, url=url, status=status)
 
     def _silent(self, error: httpx.RequestError) -> LabelStudioError:
         asked = self._http.asked
@@ -331,11 +334,6 @@ def _body(answer: httpx.Response) -> Any:  # noqa: ANN401
         return answer.json() if answer.content else None
     except ValueError:
         return answer.text
-
-
-def _ours(body: object) -> bool:
-    """Whether an answer of failure is in Label Studio's own form."""
-    return isinstance(body, dict) and "status_code" in body and "detail" in body
 
 
 def _unsent(error: Exception) -> bool:
