@@ -183,3 +183,63 @@ def test_what_is_exported_can_be_imported(tmp_path: Path, name: str) -> None:
 
     key = "event_id"
     assert sorted(again, key=lambda e: e[key]) == sorted(events, key=lambda e: e[key])
+
+
+MORE = {
+    "role": "adjudicator", "note": 'it says "ice",\nand melts', "edits": "bob",
+    "annotation": "c/12",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
+def test_roles_notes_and_edits_come_back_as_they_were(
+    tmp_path: Path, name: str
+) -> None:
+    events = _read(_jsonl(tmp_path, GOOD | MORE, GOOD | {"annotator": "bob"}))
+    assert [{key: event[key] for key in MORE} for event in events] == [
+        MORE,
+        dict.fromkeys(MORE),
+    ]
+
+    labels.export(events, tmp_path / name)
+
+    again = {event["event_id"]: event for event in _read(tmp_path / name)}
+    assert again == {event["event_id"]: event for event in events}
+
+
+@pytest.mark.parametrize("answer", ["skipped", "withdrawn"])
+@pytest.mark.parametrize("question", ["background", "clarity"])
+def test_no_answer_may_be_told_of_any_question(
+    tmp_path: Path, question: str, answer: str
+) -> None:
+    row = GOOD | {"question": question, "answer": answer}
+
+    (event,) = _read(_jsonl(tmp_path, row))
+
+    assert (event["answer"], event["origin"]) == (answer, "chosen")
+
+
+def test_no_answer_is_no_proposal(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="proposal: found 'skipped'"):
+        _read(_jsonl(tmp_path, GOOD | {"proposal": "skipped"}))
+
+
+def test_an_unknown_role_stops_the_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="role: found 'judge'; adjudicator or nothing"):
+        _read(_jsonl(tmp_path, GOOD | {"role": "judge"}))
+
+
+def test_a_withdrawal_supersedes_the_answer_it_takes_back(tmp_path: Path) -> None:
+    back = GOOD | {"answer": "withdrawn", "time": "2026-03-02T00:00:00Z"}
+
+    said, withdrawn = _read(_jsonl(tmp_path, GOOD, back))
+
+    assert withdrawn["supersedes"] == said["event_id"]
+
+
+def test_what_one_settles_supersedes_nothing_one_said_before(tmp_path: Path) -> None:
+    settled = GOOD | {"role": "adjudicator", "time": "2026-03-02T00:00:00Z"}
+
+    events = _read(_jsonl(tmp_path, GOOD, settled))
+
+    assert [event["supersedes"] for event in events] == [None, None]

@@ -109,13 +109,64 @@ def test_every_question_is_resolved() -> None:
     assert sorted(label["question"] for label in labels) == sorted(questions)
 
 
+@pytest.mark.parametrize("answer", ["skipped", "withdrawn"])
+def test_who_skips_or_takes_back_has_no_answer(answer: str) -> None:
+    events = [_event("a", "x"), _event("b", "y"), _event("b", answer, 5)]
+
+    (label,) = _labels(events)
+
+    assert (label["verdict"], label["annotators"]) == ("x", ["a"])
+    assert (label["n_answers"], label["agreement"]) == (1, 1.0)
+
+
+def test_a_question_that_everybody_skipped_has_no_label() -> None:
+    assert _labels([_event("a", "skipped"), _event("b", "withdrawn")]) == []
+
+
+def test_who_answers_after_a_skip_has_an_answer() -> None:
+    (label,) = _labels([_event("a", "skipped"), _event("a", "x", 5)])
+
+    assert label["verdict"] == "x"
+
+
+def test_a_role_settles_whoever_has_it() -> None:
+    events = [_event("a", "x"), _event("b", "x"), _event("c", "y", role="adjudicator")]
+
+    (label,) = _labels(events)
+
+    assert (label["verdict"], label["status"]) == ("y", "adjudicated")
+
+
+def test_an_adjudication_that_is_withdrawn_settles_nothing() -> None:
+    events = [
+        _event("a", "x"),
+        _event("b", "y"),
+        _event("c", "y", role="adjudicator"),
+        _event("c", "withdrawn", 5, role="adjudicator"),
+    ]
+
+    (label,) = _labels(events)
+
+    assert (label["status"], label["annotators"]) == ("tie", ["a", "b"])
+
+
+def test_an_excluded_adjudicator_settles_nothing() -> None:
+    settings = resolve.Settings(min_answers=1, adjudicators=("c",), exclude=("c",))
+    events = [_event("a", "x"), _event("c", "y", role="adjudicator")]
+
+    (label,) = _labels(events, settings)
+
+    assert (label["verdict"], label["status"]) == ("x", "resolved")
+
+
 EVENTS = st.lists(
     st.builds(
         _event,
         st.sampled_from("abcj"),
-        st.sampled_from("xyz"),
+        st.sampled_from(["x", "y", "z", "skipped", "withdrawn"]),
         st.integers(0, 59),
         photo=st.sampled_from("pq"),
+        role=st.sampled_from([None, None, "adjudicator"]),
     ),
     min_size=1,
     max_size=12,
@@ -139,7 +190,7 @@ def test_order_does_not_matter(events, settings, rng) -> None:
 
 @given(EVENTS, SETTINGS, st.data())
 def test_a_superseded_event_changes_nothing(events, settings, data) -> None:
-    newest = data.draw(st.sampled_from(resolve.latest(events)))
+    newest = data.draw(st.sampled_from(resolve.standing(events)))
     older = dict(newest) | {
         "event_id": "older",
         "answer": data.draw(st.sampled_from("xyz")),
