@@ -83,7 +83,8 @@ class LabelStudio:
     Args:
         url: where it is, such as http://127.0.0.1:8080.
         key: personal access token or legacy token.
-        patience: seconds to wait for a server that does not answer.
+        patience: seconds to wait for a server that stops answering; one that never
+            answered is given a few seconds.
 
     Raises (every method): LabelStudioError, which says what was asked, what came back,
         and what to do; ConfigError for a key that is refused, one message for each way

@@ -55,7 +55,7 @@ class Patient(httpx.Client):
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:  # noqa: ANN401
         """Send a request until it is answered, or patience ends."""
-        began, pause, renewed = 0.0, 0.2, False
+        began, pause, renewed, told = 0.0, 0.2, False, False
         while True:
             self.asked = f"{request.method} {request.url.path}"
             answer, failure = None, None
@@ -83,7 +83,8 @@ class Patient(httpx.Client):
                     return answer
                 assert failure is not None
                 raise failure
-            if pause > 1:
+            if pause > 1 and not told:
+                told = True
                 _log.warning("waiting for %s", request.url.host)
             time.sleep(pause)
             pause = min(pause * 1.6, _LONGEST)
