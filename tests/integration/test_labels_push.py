@@ -227,6 +227,23 @@ def test_an_interface_changed_by_hand_stops_the_push(plant, send, studio):
     assert send(route)["pushed"] == 3
 
 
+def test_a_change_by_hand_may_be_written_into_dataset_toml(plant, send, studio):
+    number = send(plant(6))["project"]
+    changed = studio.project(number).interface.replace(
+        '<Choice value="cannot_tell"',
+        '<Choice value="sand"/><Choice value="cannot_tell"',
+    )
+    studio.update_project(number, interface=changed)
+    with pytest.raises(LabelStudioError, match="'sand' was added"):
+        send(plant(6))
+    route = plant(6, backgrounds=(*BACKGROUNDS, "sand"))
+    send(route)
+    assert labelling.campaign(route, "labels")["interface"] == interface.xml(
+        route.config, blind=False
+    )
+    assert send(route)["notices"] == []
+
+
 def test_the_interface_follows_dataset_toml(plant, send, studio):
     number = send(plant(6))["project"]
     route = plant(6, backgrounds=(*BACKGROUNDS, "sand & stone"))
