@@ -18,10 +18,13 @@ What happened is kept in logs of the work folder, which only grow:
 `label_events` of a campaign follow from `annotations` alone (`answers.derive`), so a
 run that is cut off between the two logs loses nothing and repeats nothing.
 
-Rooms: `interface` (what annotators see), `images` (how they get the pictures, and the
-check that they do), `push`, `reading` (an annotation to answers), `answers`
-(annotations to events), `pull`, `watch`, `people` (pseudonyms), `serve` (a server of
-pictures).
+Rooms. Out: `interface` (what annotators see), `tasks` (which photos, as which tasks),
+`gold` (photos with known answers), `adjudication` (what one person should settle),
+`campaigns` (the project), `standing` (what is there already), `images` with `pictures`,
+`bucket` and `serve` (how annotators get the pictures), `shown` and `checks` (that they
+do), `push`. Back: `reading` (an annotation to answers), `seen` (what earlier pulls
+saw), `answers` (annotations to events), `pull`, `watch`, `people` (pseudonyms),
+`exported` (the server's own files).
 """
 
 import re
