@@ -18,7 +18,7 @@ from curation import labels
 from curation.errors import InputError
 from curation.labelling import answers, interface, reading, whereabouts
 from curation.labelling.people import Pseudonyms
-from curation.labelling.seen import Look, Row, Seen, Task
+from curation.labelling.seen import Look, Row, Seen, Task, answered
 from curation.labelstudio import LabelStudio, Project
 from curation.pipeline import Route
 from curation.schemas import SKIPPED, WITHDRAWN
@@ -350,8 +350,7 @@ def _events(
         },
     )
     photos = {event["photo_id"] for event in derived}
-    log = run.route.shelf.read_log("label_events")
-    return labels.unseen(derived, [row for row in log if row["photo_id"] in photos])
+    return labels.unseen(derived, answered(run.route.shelf, photos))
 
 
 def _finish(run: _Pull, done: list[_Done], events: list[labels.Event]) -> None:

@@ -3,6 +3,7 @@
 import copy
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from curation import labels
 from curation.config import Dataset
 from curation.labelling import answers
-from curation.labelling.seen import Look, Seen
+from curation.labelling.seen import Look, Seen, answered
 from curation.schemas import QUESTIONS, from_rows
+from curation.shelf import Shelf
 from curation.stages import resolve
 
 
@@ -527,3 +529,19 @@ def test_nobody_is_given_an_answer_that_someone_else_wrote(
         ):  # fmt: skip
             number = int(event["annotation"].partition("/")[2])
             assert (number, event["annotator"], event["answer"]) in server.said
+
+
+def test_events_of_some_photos_are_found_in_the_log(tmp_path: Path) -> None:
+    note = 'he said "photo_id": "' + "b" * 64
+    rows = [
+        {"event_id": str(place), "note": note, "photo_id": letter * 64}
+        for place, letter in enumerate("abcab")
+    ]
+    shelf = Shelf(tmp_path)
+    assert answered(shelf, {"a" * 64}) == []
+    shelf.append("label_events", rows)
+
+    for wanted in ("a", "bc", "d", "abc"):
+        photos = {letter * 64 for letter in wanted}
+        expected = [row for row in rows if row["photo_id"] in photos]
+        assert answered(shelf, photos) == expected
