@@ -337,7 +337,7 @@ def test_a_server_below_a_path(label_studio):
 
 
 def test_nothing_answers(monkeypatch):
-    monkeypatch.setattr("curation.labelstudio_link.STRANGER", 0.5)
+    monkeypatch.setattr("curation.labelstudio.link.STRANGER", 0.5)
     door = LabelStudio("http://127.0.0.1:9", "0" * 40)  # patience is for those met
     error = failing(LabelStudioError, "nothing answers at .*:9.*refused", door.greet)
     assert error.status is None
@@ -398,8 +398,8 @@ def test_an_interface_the_server_cannot_use_makes_no_project(door):
 
 
 def test_more_tasks_than_a_page(door, project, monkeypatch):
-    monkeypatch.setattr("curation.labelstudio_reading.PAGE", 7)
-    monkeypatch.setattr("curation.labelstudio_reading.BATCH", 5)
+    monkeypatch.setattr("curation.labelstudio.reading.PAGE", 7)
+    monkeypatch.setattr("curation.labelstudio.reading.BATCH", 5)
     ids = door.import_tasks(project, tasks(21))
     assert len(ids) == 21
     assert list(door.keys(project)) == [
@@ -412,7 +412,7 @@ def test_more_tasks_than_a_page(door, project, monkeypatch):
 def test_a_task_deleted_between_two_pages_hides_no_other(
     door, project, label_studio, monkeypatch
 ):
-    monkeypatch.setattr("curation.labelstudio_reading.PAGE", 4)
+    monkeypatch.setattr("curation.labelstudio.reading.PAGE", 4)
     ids = door.import_tasks(project, tasks(9))
     seen = []
     for task, _ in door.keys(project):
@@ -473,7 +473,7 @@ def test_a_moment_of_another_zone(door, project):
 def test_a_change_during_a_reading_comes_with_the_next(
     door, project, label_studio, monkeypatch
 ):
-    monkeypatch.setattr("curation.labelstudio_reading.PAGE", 2)
+    monkeypatch.setattr("curation.labelstudio.reading.PAGE", 2)
     ids = door.import_tasks(project, tasks(6))
     asked = []
 
@@ -580,7 +580,7 @@ def test_an_import_that_a_hosted_server_does_later(label_studio, project):
 
 
 def test_a_server_that_restarts_in_the_middle_of_reading(other, monkeypatch):
-    monkeypatch.setattr("curation.labelstudio_reading.PAGE", 3)
+    monkeypatch.setattr("curation.labelstudio.reading.PAGE", 3)
     box, start = other
     there = box[0]
     door = LabelStudio(there.url, there.token, patience=120)
@@ -688,7 +688,7 @@ def test_a_picture_that_is_its_own_address(door):
 
 
 def test_a_large_picture_is_not_read_to_its_end(door, monkeypatch):
-    monkeypatch.setattr("curation.labelstudio_picture.LARGEST", 1000)
+    monkeypatch.setattr("curation.labelstudio.picture.LARGEST", 1000)
     with Server(lambda asked: Answer(body=b"x" * 200_000)) as service:
         assert len(door.picture(f"{service.url}/a", task=1).data) == 1000
 

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import labelstudio_keys as keys
 from curation.errors import ConfigError
-from curation.labelstudio import LabelStudio
+from curation.labelstudio import LabelStudio, keys
 
 SOON = int(time.time()) + 3600
 

@@ -5,8 +5,8 @@ import pytest
 
 from curation.errors import LabelStudioError
 from curation.labelstudio import LabelStudio
-from curation.labelstudio_link import Patient, loopback, words
-from curation.labelstudio_picture import _open
+from curation.labelstudio.link import Patient, loopback, words
+from curation.labelstudio.picture import _open
 from tests.standins.server import Answer, Server
 
 
@@ -59,7 +59,7 @@ def answering(statuses, **headers):
 
 
 def test_a_server_that_was_never_met_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr("curation.labelstudio_link.STRANGER", 0.3)
+    monkeypatch.setattr("curation.labelstudio.link.STRANGER", 0.3)
     with answering([503] * 99) as server, Patient(patience=60) as http:
         assert http.get(server.url).status_code == 503
         assert len(server.asked) < 5
@@ -81,7 +81,7 @@ def test_a_server_that_wants_more_time_than_there_is():
 
 
 def test_a_server_that_hangs(monkeypatch):
-    monkeypatch.setattr("curation.labelstudio_link.TIMEOUT", httpx.Timeout(0.2))
+    monkeypatch.setattr("curation.labelstudio.link.TIMEOUT", httpx.Timeout(0.2))
     with Server(lambda asked: Answer(delay=1.0)) as server:
         door = LabelStudio(server.url, "0" * 40, patience=0)
         with pytest.raises(LabelStudioError, match=r"broke off \(ReadTimeout\)"):

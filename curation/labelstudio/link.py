@@ -23,9 +23,8 @@ from label_studio_sdk.core.api_error import ApiError
 from label_studio_sdk.tokens.client_ext import TokensClientExt
 from label_studio_sdk.types.token_refresh_response import TokenRefreshResponse
 
-from curation import labelstudio_keys as keys
 from curation.errors import ConfigError, LabelStudioError
-from curation.labelstudio import host
+from curation.labelstudio import host, keys
 
 TIMEOUT = httpx.Timeout(120.0, connect=10.0)
 STRANGER = 3.0

@@ -8,7 +8,7 @@ import httpx
 
 from curation.errors import LabelStudioError
 from curation.labelstudio import Picture, host
-from curation.labelstudio_link import Link, loopback
+from curation.labelstudio.link import Link, loopback
 
 LARGEST = 64 * 2**20
 """Bytes that are read of one picture; the rest is left."""

@@ -92,7 +92,7 @@ class LabelStudio:
     """
 
     def __init__(self, url: str, key: str, *, patience: float = PATIENCE) -> None:
-        from curation.labelstudio_link import Link
+        from curation.labelstudio.link import Link
 
         self._link = Link(url, key, patience=patience)
         self.url = self._link.url
@@ -236,7 +236,7 @@ class LabelStudio:
 
         It is never sent twice: a lost answer is an error, `keys` tells what arrived.
         """
-        from curation import labelstudio_reading as reading
+        from curation.labelstudio import reading
 
         if not tasks:
             return []
@@ -263,7 +263,7 @@ class LabelStudio:
             project: its number.
             after: only tasks with larger ids, which were made later.
         """
-        from curation import labelstudio_reading as reading
+        from curation.labelstudio import reading
 
         for task in reading.tasks(self._link, project, "id", "data", after=after):
             yield task["id"], str((task["data"] or {}).get("key") or "")
@@ -286,13 +286,13 @@ class LabelStudio:
         None is later than the latest update there was when this began, so the largest
         moment returned is where to go on: a task that changes meanwhile comes then.
         """
-        from curation import labelstudio_reading as reading
+        from curation.labelstudio import reading
 
         return reading.changed_since(self._link, project, moment)
 
     def count_changed(self, project: int, after: datetime, until: datetime) -> int:
         """How many tasks were last updated after a moment, and not after another."""
-        from curation import labelstudio_reading as reading
+        from curation.labelstudio import reading
 
         return reading.count_changed(self._link, project, after, until)
 
@@ -304,15 +304,15 @@ class LabelStudio:
         As `export?exportType=JSON` gives them; tasks that are gone are left out.
         `tasks=None` exports every annotated task of the project.
         """
-        from curation import labelstudio_reading as reading
+        from curation.labelstudio import reading
 
         return reading.export(self._link, project, tasks)
 
     def picture(self, image: str, *, task: int) -> Picture:
         """Fetch a task's picture the way the labelling page does."""
-        from curation import labelstudio_picture
+        from curation.labelstudio import picture as pictures
 
-        return labelstudio_picture.fetch(self._link, image, task=task)
+        return pictures.fetch(self._link, image, task=task)
 
     # storage and webhooks -----------------------------------------------------------
 
@@ -324,7 +324,7 @@ class LabelStudio:
             path: as the server sees it; a strict subfolder of its document root.
             title: for people.
         """
-        from curation import labelstudio_storage as storage
+        from curation.labelstudio import storage
 
         storage.connect_folder(self._link, project, path=path, title=title)
 
@@ -341,7 +341,7 @@ class LabelStudio:
         title: str,
     ) -> None:
         """Let a project show objects of an S3-compatible bucket by presigned URLs."""
-        from curation import labelstudio_storage as storage
+        from curation.labelstudio import storage
 
         storage.connect_bucket(
             self._link,
@@ -357,7 +357,7 @@ class LabelStudio:
 
     def nudge(self, project: int, url: str) -> None:
         """Have the server post to a URL whenever an annotation changes; once only."""
-        from curation import labelstudio_storage as storage
+        from curation.labelstudio import storage
 
         storage.nudge(self._link, project, url)
 

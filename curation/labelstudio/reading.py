@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from curation.errors import LabelStudioError
-from curation.labelstudio_link import Link, words
+from curation.labelstudio.link import Link, words
 
 PAGE = 1000
 BATCH = 200

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from curation.errors import LabelStudioError
-from curation.labelstudio_link import Link
+from curation.labelstudio.link import Link
 
 _FOLDER_ADVICE = (
     "the server must run with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and "
