@@ -89,10 +89,10 @@ class _Replay:
     last: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
 
     def see(self, row: Row) -> None:
-        """Take in the next row."""
+        """Take in the next row; a task that was deleted takes nothing along."""
         key = row["campaign"], row["annotation"]
         known = self.annotations.get(key)
-        if row["state"] == TASK_DELETED or row["photo_id"] is None:
+        if row["photo_id"] is None:
             return
         moved = known is not None and known.photo != row["photo_id"]
         if known and (row["state"] == DELETED or moved):

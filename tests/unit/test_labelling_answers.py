@@ -220,7 +220,11 @@ def test_the_latest_of_several_annotations_counts_and_the_next_when_it_goes() ->
 
     server.delete(second)
 
-    assert _of(server.pull()) == [("ann", "background", "snow")]
+    (event,) = server.pull()
+    assert _of([event]) == [("ann", "background", "snow")]
+    assert (
+        event["created_at"] == server.seen.rows[-1]["at"]
+    )  # now, not when it was said
     assert server.standing()["p", "ann", "background"] == "snow"
 
 
