@@ -85,10 +85,11 @@ def looking(
     if write:
         Shelf.open(work)
         with Shelf(work).lock() as shelf:
-            yield Route(shelf, _dataset(config, shelf.config()))
+            yield Route(shelf, _dataset(config, None if config else shelf.config()))
     else:
         shelf = Shelf(work) if new else Shelf.open(work)
-        yield Route(shelf, _dataset(config, None if new else shelf.config()))
+        kept = None if new or config else shelf.config()
+        yield Route(shelf, _dataset(config, kept))
 
 
 def _dataset(config: Path | None, kept: Mapping[str, Any] | None) -> "Dataset":

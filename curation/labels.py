@@ -163,10 +163,20 @@ def export(events: Iterable[Mapping[str, Any]], path: Path) -> int:
 
 
 def event_id(
-    photo_id: str, question: str, annotator: str, created_at: str, answer: str
+    photo_id: str,
+    question: str,
+    annotator: str,
+    created_at: str,
+    answer: str,
+    *,
+    role: str | None = None,
 ) -> str:
-    """Identity of an answer: sha256 (hex) of what was answered, by whom and when."""
+    """Identity of an answer: sha256 (hex) of what was answered, by whom, when, as what.
+
+    The arguments are the columns of `label_events`.
+    """
     parts = [photo_id, question, annotator, instant(created_at).isoformat(), answer]
+    parts += [role] if role else []
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -349,8 +359,13 @@ def _event(
     confirmed = bool(text["proposal"]) and text["proposal"] == text["answer"]
     return {
         "event_id": event_id(
-            photo_id, text["question"], text["annotator"], created_at, text["answer"]
-        ),
+            photo_id,
+            text["question"],
+            text["annotator"],
+            created_at,
+            text["answer"],
+            role=text["role"] or None,
+        ),  # fmt: skip
         "photo_id": photo_id,
         "question": text["question"],
         "answer": text["answer"],

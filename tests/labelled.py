@@ -55,11 +55,6 @@ def said(background: str, *defects: str, note: str = "", **more: Any) -> dict[st
     return {"result": result, "lead_time": 4.5, **more}
 
 
-def hang_up(door: LabelStudio) -> None:
-    """Close a door's connections, if it ever opened any."""
-    door._link._http.close()
-
-
 @dataclass
 class Room:
     """A folder with dataset.toml and work folder, and campaigns on a server."""
@@ -85,7 +80,7 @@ class Room:
         """Delete the projects and hang up."""
         for project in self.projects.values():
             self.studio.ask("DELETE", f"/api/projects/{project.id}")
-        hang_up(self.door)
+        self.door.close()
 
     @property
     def settings(self) -> config.Dataset:

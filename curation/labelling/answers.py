@@ -169,8 +169,13 @@ class _Replay:
         self.events.append(
             {
                 "event_id": labels.event_id(
-                    photo, question, person, created_at, answer
-                ),
+                    photo,
+                    question,
+                    person,
+                    created_at,
+                    answer,
+                    role=self._role(campaign),
+                ),  # fmt: skip
                 "photo_id": photo,
                 "question": question,
                 "answer": answer,

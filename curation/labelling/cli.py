@@ -101,7 +101,7 @@ def pull(
     if not watch:
         told(once(), as_json)
         return
-    with looking(None, work) as route:
+    with looking(config, work) as route:
         projects = pulling.projects(route)
     for result in watching.watch(
         once, studio, projects=projects, every=every, listen=listen

@@ -97,6 +97,10 @@ class LabelStudio:
         self._link = Link(url, key, patience=patience)
         self.url = self._link.url
 
+    def close(self) -> None:
+        """Hang up; nothing can be asked afterwards."""
+        self._link.close()
+
     def __repr__(self) -> str:
         return f"LabelStudio({self.url!r})"
 

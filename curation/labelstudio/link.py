@@ -152,6 +152,10 @@ class Link:
         wrapper._tokens_client = self._tokens
         self._http.renew = self._tokens.renew
 
+    def close(self) -> None:
+        """Hang up."""
+        self._http.close()
+
     def headers(self) -> dict[str, str]:
         """What a request must carry to be ours."""
         with self.explained():

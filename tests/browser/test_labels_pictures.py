@@ -58,7 +58,7 @@ def keys(monkeypatch):
 def studio(near):
     studio = LabelStudio(near.url, near.token)
     yield studio
-    studio._link._http.close()
+    studio.close()
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def login():
 
     yield door
     for one in doors:
-        one._link._http.close()
+        one.close()
 
 
 def shown_bytes(route, photo: str) -> bytes:

@@ -138,14 +138,16 @@ def test_a_result_of_another_form_is_a_fault(result: Any) -> None:
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            ["from_name", "to_name", "type", "value", "choices", "text", "origin"]
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["from_name", "to_name", "type", "value", "choices", "text", "origin"]
+            )
+            | st.text(max_size=3),
+            inner,
+            max_size=5,
         )
-        | st.text(max_size=3),
-        inner,
-        max_size=5,
     ),
     max_leaves=12,
 )
