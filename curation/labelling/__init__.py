@@ -22,9 +22,9 @@ Rooms. Out: `interface` (what annotators see), `tasks` (which photos, as which t
 `gold` (photos with known answers), `adjudication` (what one person should settle),
 `campaigns` and `whereabouts` (the project), `standing` (what is there already),
 `images` with `pictures`, `bucket` and `serve` (how annotators get the pictures),
-`shown` and `checks` (that they do), `push`. Back: `reading` (an annotation to answers), `seen` (what earlier pulls
-saw), `answers` (annotations to events), `pull`, `watch`, `people` (pseudonyms),
-`exported` (the server's own files).
+`shown` and `checks` (that they do), `push`. Back: `reading` (an annotation to answers),
+`seen` (what earlier pulls saw), `answers` (annotations to events), `pull`, `watch`,
+`people` (pseudonyms), `exported` (the server's own files).
 """
 
 import re
