@@ -24,10 +24,11 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
+from tests.hub import hub
 from tests.labelstudio import label_studio
 from tests.world import World, make
 
-__all__ = ["label_studio"]
+__all__ = ["hub", "label_studio"]
 
 ROOT = Path(__file__).parents[1]
 CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
