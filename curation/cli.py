@@ -127,6 +127,17 @@ def release(
     index: Annotated[
         bool, typer.Option("--index", help="ImageNet index before class names there.")
     ] = False,
+    webdataset: Annotated[
+        Path | None,
+        typer.Option(help="Also write tars there, as clip-benchmark reads them."),
+    ] = None,
+    label_space: Annotated[
+        str, typer.Option(help="What the tars' classes are: dataset or imagenet.")
+    ] = "dataset",
+    urls: Annotated[
+        Path | None,
+        typer.Option(help="Also write a CSV of URLs and licences, without photos."),
+    ] = None,
     jobs: Jobs = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -154,8 +165,49 @@ def release(
         if folders:
             count = releasing.export_folders(place, folders, index=index)
             result |= {"folders": str(folders), "files": count}
+        if webdataset:
+            from curation.release.webdataset import export_webdataset
+
+            tars = export_webdataset(place, webdataset, labels=label_space)
+            result |= {"webdataset": str(webdataset), "tars": tars.shards}
+            result |= {"rewritten_as_png": tars.rewritten}
+        if urls:
+            from curation.release.urls import write_urls
+
+            tables = {name: route.whole(name) for name in ("photos", "candidates")}
+            listed = write_urls(place, urls, tables)
+            result |= {"urls": str(urls), "without_url": listed.without_url}
     told(result, as_json)
     route.settle()
+
+
+@app.command()
+def rebuild(
+    listing: Annotated[
+        Path, typer.Argument(metavar="FILE", help="As release --urls writes it.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write the photos to.")],
+    config: Annotated[
+        Path | None,
+        typer.Option("-c", "--config", help="For its [http], [fetch] and [run]."),
+    ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(min=0, max=64, help="Photos at once; 0: http.connections."),
+    ] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fetch the photos of a list of URLs, and verify each by its sha256."""
+    from curation import rebuild as rebuilding
+
+    with logging(quiet) as say:
+        result, trouble = rebuilding.through_http(
+            listing, out, config=config, jobs=jobs, say=say
+        )
+    told(result, as_json)
+    if trouble:
+        raise trouble
 
 
 @app.command()
@@ -240,6 +292,64 @@ def forget(
         typer.echo(f"{key} {verb}")
     if not dry_run:
         typer.echo("now run `counterset run` to make every table and the release anew")
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(help="Release, manifest.csv or hub:NAME.")],
+    after: Annotated[str, typer.Argument(help="The later one, in the same forms.")],
+    as_json: Json = False,
+) -> None:
+    """What changed between two releases; hub:ORG/NAME@v1.0.0 is one on the Hub."""
+    from curation.release import diff as comparing
+
+    difference = comparing.compare(
+        comparing.manifest(before), comparing.manifest(after)
+    )
+    if as_json:
+        as_object(comparing.as_object(difference))
+    else:
+        typer.echo(comparing.text(difference))
+
+
+@app.command()
+def publish(
+    repo: Annotated[str, typer.Argument(metavar="ORG/NAME", help="Where on the Hub.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    pull_request: Annotated[
+        bool, typer.Option("--pull-request", help="Propose it; no tag.")
+    ] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Only members see it.")
+    ] = False,
+    gated: Annotated[
+        str, typer.Option(help="Access must be asked for: auto or manual.")
+    ] = "",
+    config: Config = CONFIG,
+    work: Work = WORK,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Publish the release to the Hugging Face Hub, as one commit and a tag."""
+    from curation import publish as publishing
+    from curation.hub import Hub, asked_for
+
+    with logging(quiet) as say, looking(config, work, write=not dry_run) as route:
+        hub = Hub.from_environment()
+        plan = publishing.plan(
+            route, repo, hub=hub, private=private, gated=asked_for(gated),
+            pull_request=pull_request,
+        )  # fmt: skip
+        if dry_run and as_json:
+            as_object(publishing.told(plan))
+        elif not as_json:
+            typer.echo(publishing.text(plan))
+        if not dry_run:
+            publishing.confirm(plan, yes=yes, ask=None if as_json else typer.confirm)
+            told(publishing.publish(plan, hub=hub, shelf=route.shelf, say=say), as_json)
+        elif plan.refused:
+            raise typer.Exit(3)
 
 
 @app.command()

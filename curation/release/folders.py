@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from curation.release.contents import SPLITS
 from curation.release.write import LICENCES
 
 _PHOTOS_AT_ONCE = 16
+_COLUMNS = ("image", "label", "imagenet_index", "group", "background", "photo_id")
 
 
 def export_folders(release: Path, out: Path, *, index: bool = False) -> int:
@@ -35,18 +36,13 @@ def export_folders(release: Path, out: Path, *, index: bool = False) -> int:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         message = f"{out} is not empty; name a folder that is not there yet"
         raise InputError(message)
-    shards = [
-        p for s in SPLITS for p in sorted((release / "data").glob(f"{s}-*.parquet"))
-    ]
-    if not shards:
-        message = f"{release}: no release there; `counterset release` writes one"
-        raise InputError(message)
+    shards = [path for side in SPLITS for path in shards_of(release, side)]
     new, count = swap.partial(out), 0
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         swap.settle(out)
         new.mkdir()
-        for row in _rows(shards):
+        for row in rows(shards):
             _write(new / _folder(row, index=index), row)
             count += 1
         shutil.copyfile(release / LICENCES, new / LICENCES)
@@ -58,12 +54,35 @@ def export_folders(release: Path, out: Path, *, index: bool = False) -> int:
     return count
 
 
-def _rows(shards: list[Path]) -> Iterator[dict[str, Any]]:
-    columns = ["image", "label", "imagenet_index", "group", "background", "photo_id"]
+def shards_of(release: Path, side: str) -> list[Path]:
+    """Parquet files of a group's photos, in their order.
+
+    Raises:
+        InputError: no release there.
+    """
+    found = sorted((release / "data").glob(f"{side}-*.parquet"))
+    if not found:
+        message = f"{release}: no release there; `counterset release` writes one"
+        raise InputError(message)
+    return found
+
+
+def rows(
+    shards: Sequence[Path], columns: Sequence[str] = _COLUMNS
+) -> Iterator[dict[str, Any]]:
+    """Rows of a release's photos, with `class`, the name of the label.
+
+    Args:
+        shards: Parquet files of one release or more.
+        columns: those read, `label` among them.
+
+    Raises:
+        InputError: a file is not a release's.
+    """
     for path in shards:
         with pq.ParquetFile(path) as file:
             names = class_names(file.schema_arrow, "label")
-            for batch in file.iter_batches(_PHOTOS_AT_ONCE, columns=columns):
+            for batch in file.iter_batches(_PHOTOS_AT_ONCE, columns=list(columns)):
                 for row in batch.to_pylist():
                     yield {**row, "class": names[row["label"]]}
 
@@ -72,10 +91,10 @@ def _folder(row: Mapping[str, Any], *, index: bool) -> Path:
     name = row["class"]
     if index and row["imagenet_index"] is not None:
         name = f"{row['imagenet_index']} {name}"
-    return Path(_safe(name)) / _safe(f"{SPLITS[row['group']]}-{row['background']}")
+    return Path(safe(name)) / safe(f"{SPLITS[row['group']]}-{row['background']}")
 
 
-def _safe(name: str) -> str:
+def safe(name: str) -> str:
     """A name that stays inside its folder, whatever wrote the release."""
     return re.sub(r"[/\\\x00-\x1f]", "_", name).lstrip(".") or "_"
 
@@ -83,7 +102,7 @@ def _safe(name: str) -> str:
 def _write(folder: Path, row: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     suffix = Path(row["image"]["path"]).suffix
-    path = folder / _safe(f"{row['photo_id'][:16]}{suffix}")
+    path = folder / safe(f"{row['photo_id'][:16]}{suffix}")
     if path.exists():  # two photos whose ids start alike
-        path = folder / _safe(f"{row['photo_id']}{suffix}")
+        path = folder / safe(f"{row['photo_id']}{suffix}")
     path.write_bytes(row["image"]["bytes"])
