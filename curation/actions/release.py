@@ -9,11 +9,11 @@ from curation.errors import InputError
 from curation.pipeline import Route, Skip
 from curation.provenance import provenance, recipes
 
-VERSION = 1
+VERSION = 2
 OUTPUT: str | None = None
 INPUTS = (
     "candidates", "photos", "duplicates", "proposals", "label_events", "labels",
-    "evidence", "groups", "rechecks",
+    "evidence", "groups", "rechecks", "takedowns",
 )  # fmt: skip
 
 
@@ -28,12 +28,15 @@ def settings(config: Dataset) -> dict[str, Any]:
 def intact(route: Route) -> bool:
     """Whether the folder holds what was written, made by the recipes of now."""
     from curation import release
+    from curation.release import changelog
 
     folder = route.shelf.folder / "release"
     try:
         if release.verify(folder):
             return False
         stated = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        if not changelog.stands(folder, route.config.dataset.version, **_past(route)):
+            return False
     except (InputError, OSError, ValueError):
         return False
     return bool(stated["recipes"] == recipes(route))
@@ -53,16 +56,31 @@ def run(route: Route) -> int:
     facts = release.write(
         route.shelf.folder / "release",
         config=route.config,
-        tables={name: route.whole(name) for name in INPUTS},
+        # of a photo that was taken down, the log alone still knows
+        tables={name: route.whole(name) for name in INPUTS if name != "takedowns"}
+        | {"takedowns": route.table("takedowns")},
         read=route.shelf.read_photo,
         provenance=provenance(route),
         text=_text(route.config),
+        **_past(route),
     )
     sums = (route.shelf.folder / "release" / "checksums.sha256").read_bytes()
     left_out = {"left_out": facts.excluded_reasons}
     route.shelf.remark("release", route.recipe("release"), left_out)
     route.mark("release", facts.photos, hashlib.sha256(sums).hexdigest()[:32])
     return facts.photos
+
+
+def _past(route: Route) -> dict[str, Any]:
+    """The version published before this one, and the CHANGELOG so far."""
+    from curation.release import changelog, versions
+
+    work, version = route.shelf.folder, route.config.dataset.version
+    beside = route.config.base
+    return {
+        "before": versions.predecessor(work, version),
+        "history": changelog.history(work, version, beside=beside),
+    }
 
 
 def _text(config: Dataset) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from curation.errors import InputError
-from curation.release.contents import SPLITS
+from curation.schemas import GROUPS
 
 Columns = Mapping[str, "Column"]
 
@@ -17,8 +17,8 @@ class Column:
     """One column.
 
     Attributes:
-        kind: "image", "class" (an integer that stands for one of `names`), or the
-            name of a plain type, such as "string".
+        kind: "image", "class" (an integer that stands for one of `names`), "strings"
+            (any number of texts), or the name of a plain type, such as "string".
         meaning: what the card says of it.
         names: the classes, for kind "class".
     """
@@ -35,11 +35,12 @@ _TYPES = {
     "float64": pa.float64(),
     "string": pa.string(),
     "bool": pa.bool_(),
+    "strings": pa.list_(pa.string()),
 }
 
 
 def photo_columns(classes: Sequence[str]) -> dict[str, Column]:
-    """Columns of the photos, in both splits."""
+    """Columns of the photos, in every file: configs `default` and `all` share them."""
     return {
         "image": Column("image", "the photo, as fetched but for its metadata"),
         "label": Column("class", "the class of animal", tuple(classes)),
@@ -47,7 +48,7 @@ def photo_columns(classes: Sequence[str]) -> dict[str, Column]:
             "int64", "the class's place in ImageNet-1k, 0-999; null outside it"
         ),
         "background": Column("string", "background that people confirmed"),
-        "group": Column("class", "common or counter, as the split", SPLITS),
+        "group": Column("class", "common or counter; unused in `all` only", GROUPS),
         "photo_id": Column("string", "sha256 of the file's bytes as fetched"),
         "observation_id": Column("string", "photos that share it are not independent"),
         "licence": Column("string", "licence of the photo"),
@@ -62,6 +63,7 @@ def photo_columns(classes: Sequence[str]) -> dict[str, Column]:
         ),
         "agreement": Column("float64", "share of annotators who gave this background"),
         "annotators": Column("int64", "number of annotators"),
+        "reason": Column("string", "why it is in neither group; null where it is"),
     }
 
 
@@ -74,8 +76,14 @@ def pair_columns(classes: Sequence[str]) -> dict[str, Column]:
         "counter_background": Column("string", "background of split counter"),
         "n_common": Column("int64", "photos in split common"),
         "n_counter": Column("int64", "photos in split counter"),
+        "common_clusters": Column("int64", "independent clusters of them"),
+        "counter_clusters": Column("int64", "independent clusters of them"),
         "common_accuracy": Column("float64", "discovery model's accuracy, 0-100"),
+        "common_accuracy_low": Column("float64", "lower end of its 95 % interval"),
+        "common_accuracy_high": Column("float64", "upper end of its 95 % interval"),
         "counter_accuracy": Column("float64", "discovery model's accuracy, 0-100"),
+        "counter_accuracy_low": Column("float64", "lower end of its 95 % interval"),
+        "counter_accuracy_high": Column("float64", "upper end of its 95 % interval"),
         "naive_drop": Column("float64", "points; chosen and measured on the same"),
         "naive_low": Column("float64", "lower end of its 95 % interval"),
         "naive_high": Column("float64", "upper end of its 95 % interval"),
@@ -84,6 +92,9 @@ def pair_columns(classes: Sequence[str]) -> dict[str, Column]:
         "cross_high": Column("float64", "upper end of its 95 % interval"),
         "p_value": Column("float64", "permutation test of no drop"),
         "q_value": Column("float64", "Benjamini-Hochberg over classes"),
+        "models": Column("strings", "discovery models: results selected on them"),
+        "common_photos": Column("strings", "photo_ids in split common, sorted"),
+        "counter_photos": Column("strings", "photo_ids in split counter, sorted"),
     }
 
 
@@ -99,7 +110,7 @@ def arrow_schema(columns: Columns) -> pa.Schema:
 
 def yaml_features(columns: Columns) -> list[dict[str, object]]:
     """The same features as a card's `dataset_info` writes them."""
-    return [{"name": name, "dtype": _dtype(column)} for name, column in columns.items()]
+    return [{"name": name} | _dtype(column) for name, column in columns.items()]
 
 
 def class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
@@ -121,11 +132,13 @@ def _feature(column: Column) -> dict[str, object]:
         return {"_type": "Image"}
     if column.kind == "class":
         return {"names": list(column.names), "_type": "ClassLabel"}
+    if column.kind == "strings":
+        return {"feature": {"dtype": "string", "_type": "Value"}, "_type": "List"}
     return {"dtype": column.kind, "_type": "Value"}
 
 
-def _dtype(column: Column) -> object:
+def _dtype(column: Column) -> dict[str, object]:
     if column.kind == "class":
         names = {str(place): name for place, name in enumerate(column.names)}
-        return {"class_label": {"names": names}}
-    return column.kind
+        return {"dtype": {"class_label": {"names": names}}}
+    return {"list": "string"} if column.kind == "strings" else {"dtype": column.kind}

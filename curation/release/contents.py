@@ -13,6 +13,8 @@ from curation.errors import InputError, nearest
 from curation.selection import Licences
 
 SPLITS = ("common", "counter")
+DOUBTS = ("label_noise", "ambiguity", "wrong_animal")
+"""Defects that put a photo's class in doubt: it cannot be published under it."""
 _NEEDED = ("candidates", "photos", "groups")
 
 
@@ -21,28 +23,41 @@ class Contents:
     """What goes in and what stays out.
 
     Attributes:
-        rows: one row per photo let in, sorted by photo_id. That order, not one by
-            class, keeps most bytes in place when photos come or go or change group,
-            and makes the first rows of a split a random draw.
-        excluded: (photo_id, reason) of grouped photos refused, sorted.
+        rows: one row per photo of the two groups, sorted by photo_id. That order, not
+            one by class, keeps most bytes in place when photos come or go or change
+            group, and makes the first rows of a split a random draw.
+        unused: the same of verified photos in neither group, with the reason.
+        excluded: (photo_id, reason) of grouped photos in no split, sorted.
     """
 
     rows: pl.DataFrame
+    unused: pl.DataFrame
     excluded: tuple[tuple[str, str], ...]
+
+    @property
+    def every(self) -> pl.DataFrame:
+        """Every photo that is published, sorted by photo_id."""
+        return pl.concat([self.rows, self.unused]).sort("photo_id")
 
 
 def select(config: Dataset, tables: Mapping[str, pa.Table]) -> Contents:
-    """Join what is known of the photos in the common and counter groups.
+    """Join what is known of the photos whose class and background are verified.
 
     Left out, with a reason: photos whose licence is missing, not recognised or not
-    among `release.licences`; photos that a recheck found gone, or under a licence that
-    is not let in; and classes that this leaves with one group only.
+    among `release.licences`; and photos that a recheck found gone, or under a licence
+    that is not let in. Classes that this leaves with one group only are unused.
+
+    Of the photos in neither group, those without a verdict on the background, merged
+    duplicates, and photos whose class is in doubt (filed under two classes, or a defect
+    among `DOUBTS`) are left out; other defects are the reason they are unused.
 
     Raises:
         InputError: a table or class is missing, or a split would be empty.
     """
     rows = _join(tables)
     known = [c.name for c in config.classes]
+    grouped = pl.col("group").is_in(SPLITS)
+    rows = rows.filter(grouped | pl.col("class").is_in(known))
     for name in sorted(set(rows["class"]) - set(known)):
         message = (
             f"release: class {name!r} has grouped photos, but dataset.toml does not "
@@ -59,19 +74,26 @@ def select(config: Dataset, tables: Mapping[str, pa.Table]) -> Contents:
     )
     rows = _rechecked(rows, config, tables)
     let_in = pl.col("refused").is_null()
+    excluded = rows.filter(grouped & ~let_in).select("photo_id", "refused")
+    rows = rows.filter(let_in).drop("refused", "licence_text").sort("photo_id")
     for side in SPLITS:
         reason = f"its class has no {side} photo with a usable licence"
-        lonely = ~(let_in & (pl.col("group") == side)).any().over("class")
-        rows = rows.with_columns(
-            refused=pl.when(lonely & let_in)
-            .then(pl.lit(reason))
-            .otherwise(pl.col("refused"))
+        lonely = grouped & ~(pl.col("group") == side).any().over("class")
+        excluded = excluded.vstack(
+            rows.filter(lonely).select("photo_id", refused=pl.lit(reason))
         )
-    excluded = rows.filter(~let_in).select("photo_id", "refused").sort("photo_id")
-    rows = rows.filter(let_in).drop("refused", "licence_text").sort("photo_id")
-    if rows.is_empty():
+        rows = rows.with_columns(
+            reason=pl.when(lonely).then(pl.lit(reason)).otherwise(pl.col("reason")),
+            group=pl.when(lonely).then(pl.lit("unused")).otherwise(pl.col("group")),
+        )
+    excluded = excluded.sort("photo_id")
+    if rows.filter(grouped).is_empty():
         raise InputError(_nothing_left(excluded))
-    return Contents(rows, tuple(excluded.iter_rows()))
+    return Contents(
+        rows=rows.filter(grouped),
+        unused=rows.filter(~grouped),
+        excluded=tuple(excluded.iter_rows()),
+    )
 
 
 def judge(
@@ -151,7 +173,7 @@ def _join(tables: Mapping[str, pa.Table]) -> pl.DataFrame:
         if name not in tables:
             message = f"release needs table {name}; run `counterset run` up to group"
             raise InputError(message)
-    grouped = frame(tables, "groups").filter(pl.col("group").is_in(SPLITS))
+    grouped = _verified(tables)
     photos = frame(tables, "photos").select(
         "photo_id", "candidate_id", "observation_id", "composed", "bytes"
     )
@@ -159,11 +181,14 @@ def _join(tables: Mapping[str, pa.Table]) -> pl.DataFrame:
         "candidate_id", "licence", "licence_text", "author", "source_url", "title",
         "note",
     )  # fmt: skip
-    rows = grouped.select("photo_id", "class", "imagenet_index", "background", "group")
+    rows = grouped.select(
+        "photo_id", "class", "imagenet_index", "background", "group", "reason",
+        "cluster",
+    )  # fmt: skip
     rows = rows.join(photos, on="photo_id").join(records, on="candidate_id")
     if rows.height != grouped.height:
         message = (
-            f"release: {grouped.height} photos are grouped, but tables photos and "
+            f"release: {grouped.height} photos are verified, but tables photos and "
             f"candidates know {rows.height} of them; `counterset check` says why"
         )
         raise InputError(message)
@@ -184,6 +209,25 @@ def _join(tables: Mapping[str, pa.Table]) -> pl.DataFrame:
         for name, kind in _OPTIONAL.items()
         if name not in rows.columns
     ).with_columns(pl.col("annotators").fill_null(0))
+
+
+def _verified(tables: Mapping[str, pa.Table]) -> pl.DataFrame:
+    """Rows of `groups` whose class and background stand."""
+    spoilt = []
+    if "duplicates" in tables:
+        merged = frame(tables, "duplicates").filter(pl.col("decision") == "merge")
+        spoilt.append(merged["photo_id"])
+    if "labels" in tables:
+        doubted = pl.col("question").is_in(DOUBTS) & (pl.col("verdict") == "yes")
+        spoilt.append(frame(tables, "labels").filter(doubted)["photo_id"])
+    filed = pl.col("classes").list.n_unique() > 1
+    spoilt.append(frame(tables, "photos").filter(filed)["photo_id"])
+    unused = (
+        (pl.col("group") == "unused")
+        & pl.col("background").is_not_null()
+        & ~pl.col("photo_id").is_in(pl.concat(spoilt).implode())
+    )
+    return frame(tables, "groups").filter(pl.col("group").is_in(SPLITS) | unused)
 
 
 _OPTIONAL: dict[str, pl.DataType] = {

@@ -27,12 +27,15 @@ class Cell:
     """Photos of one class on one background.
 
     Attributes:
-        accuracy: of the discovery model, 0-100, on the photos that were grouped.
+        accuracy: of the discovery model, 0-100, on the photos that were grouped, with
+            its 95 % interval `low` to `high`.
     """
 
     background: str
     photos: int
     accuracy: float | None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +104,11 @@ class Facts:
     """What a release holds.
 
     Attributes:
-        photos, common, counter: photos in all and in each split.
-        composed: photos put together from several pictures.
-        rewritten: photos whose bytes differ from those fetched (metadata removed).
-        image_bytes: size of the photos, as fetched.
+        photos, common, counter: photos of config `default` and of each split.
+        more: verified photos in neither group, published in config `all` only.
+        composed: of `photos`, those put together from several pictures.
+        rewritten: photos published whose bytes differ from those fetched.
+        image_bytes: size of the photos published, as fetched.
         pairs: the classes, in dataset.toml's order.
         backgrounds: background → (common, counter) photos.
         found: source → records collected, `fetched` distinct photos of them.
@@ -115,13 +119,14 @@ class Facts:
         unused: reason → photos labelled but in neither group.
         discovery: models the groups were chosen with.
         naive, cross: mean drop over the classes kept.
-        licences: most frequent first.
-        excluded: (photo_id, reason) of grouped photos left out.
+        licences: of every photo published, most frequent first.
+        excluded: (photo_id, reason) of grouped photos in no split.
     """
 
     photos: int
     common: int
     counter: int
+    more: int
     composed: int
     rewritten: int
     image_bytes: int
@@ -143,7 +148,7 @@ class Facts:
 
     @property
     def excluded_reasons(self) -> dict[str, int]:
-        """Reason → photos left out, most frequent first."""
+        """Reason → grouped photos in no split, most frequent first."""
         return _counts(
             pl.Series([reason for _, reason in self.excluded], dtype=pl.String)
         )
@@ -161,9 +166,9 @@ def collect(
         config: the dataset's configuration.
         contents: what `contents.select` chose from the tables.
         tables: every table there is; of a missing one nothing is stated.
-        splits: what was written, by split.
+        splits: what was written, by group.
     """
-    rows = contents.rows
+    rows, every = contents.rows, contents.every
     evidence = _table(tables, "evidence")
     whole = next(_at(evidence, "dataset").iter_rows(named=True), {})
     proposals = _table(tables, "proposals")
@@ -175,9 +180,10 @@ def collect(
         photos=rows.height,
         common=splits["common"].photos,
         counter=splits["counter"].photos,
+        more=contents.unused.height,
         composed=int(rows["composed"].sum()),
         rewritten=sum(len(split.rewritten) for split in splits.values()),
-        image_bytes=int(rows["bytes"].sum()),
+        image_bytes=int(every["bytes"].sum()),
         pairs=_pairs(config, rows, evidence),
         backgrounds=_backgrounds(rows),
         found=_counts(found),
@@ -193,7 +199,7 @@ def collect(
         cross=_interval(whole, "cross"),
         licences=tuple(
             Licence(name, count, licences.url(name))
-            for name, count in _counts(rows["licence"]).items()
+            for name, count in _counts(every["licence"]).items()
         ),
         excluded=contents.excluded,
     )
@@ -204,7 +210,9 @@ def _pairs(
 ) -> tuple[Pair, ...]:
     counts = rows.group_by("class", "group", "background").len().sort("background")
     accuracy = {
-        (row["class"], row["background"]): row["accuracy"]
+        (row["class"], row["background"]): [
+            row[f"accuracy{end}"] for end in ("", "_low", "_high")
+        ]
         for row in _at(evidence, "background").iter_rows(named=True)
     }
     by_class = {
@@ -217,7 +225,7 @@ def _pairs(
             continue
         cells = {
             side: tuple(
-                Cell(background, photos, accuracy.get((spec.name, background)))
+                Cell(background, photos, *accuracy.get((spec.name, background), [None]))
                 for background, photos in mine.filter(pl.col("group") == side)
                 .select("background", "len")
                 .iter_rows()

@@ -12,7 +12,7 @@ from curation.config import Dataset
 from curation.errors import DecodeError, InputError
 from curation.release import metadata
 from curation.release.columns import arrow_schema, photo_columns
-from curation.release.contents import SPLITS
+from curation.schemas import GROUPS
 
 GROUP_ROWS = 100
 """Rows in a row group: what a reader must fetch and hold to see one photo."""
@@ -24,7 +24,7 @@ _CHUNKING = {"min_chunk_size": 2**18, "max_chunk_size": 2**20, "norm_level": 0}
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What was written of one split.
+    """What was written of one split, or of several together.
 
     Attributes:
         photos: rows.
@@ -35,6 +35,14 @@ class Split:
     photos: int
     memory_bytes: int
     rewritten: frozenset[str]
+
+    def __add__(self, other: "Split") -> "Split":
+        """Both as one split."""
+        return Split(
+            self.photos + other.photos,
+            self.memory_bytes + other.memory_bytes,
+            self.rewritten | other.rewritten,
+        )
 
 
 def write_split(
@@ -90,7 +98,7 @@ def _leaves(name: str, schema: pa.Schema) -> list[str]:
     kind = schema.field(name).type
     if pa.types.is_struct(kind):
         return [f"{name}.{field.name}" for field in kind]
-    return [name]
+    return [f"{name}.list.element"] if pa.types.is_list(kind) else [name]
 
 
 def _shards(sizes: list[int], limit: int) -> list[tuple[int, int]]:
@@ -145,7 +153,7 @@ def _table(
     table = rows.rename({"abstained": "proposal_abstained"}).with_columns(
         image,
         label=pl.col("class").replace_strict(names, range(len(names))),
-        group=pl.col("group").replace_strict(SPLITS, range(len(SPLITS))),
+        group=pl.col("group").replace_strict(GROUPS, range(len(GROUPS))),
     )
     return as_arrow(table, schema), changed
 

@@ -13,14 +13,16 @@ import pyarrow as pa
 from curation import licences
 from curation.config import Dataset
 from curation.errors import InputError, WorkFolderError
-from curation.release import card, contents, swap
-from curation.release.columns import arrow_schema, pair_columns
-from curation.release.contents import SPLITS, Contents
-from curation.release.facts import Cell, Facts, Interval, collect
+from curation.release import card, changelog, contents, manifest, swap, versions
+from curation.release.contents import SPLITS, Contents, frame
+from curation.release.facts import Facts, collect
+from curation.release.pairs import write_pairs
 from curation.release.portable import portable
-from curation.release.shards import Split, as_arrow, open_parquet, write_split
+from curation.release.shards import Split, write_split
+from curation.schemas import GROUPS, empty
 
 CHECKSUMS, LICENCES, PROVENANCE = "checksums.sha256", "LICENSES.csv", "provenance.json"
+TAKEDOWNS = "takedowns.csv"
 # sections of the configuration that change nothing in a release
 _NOT_MADE_BY = ("run", "http", "evaluate", "report")
 
@@ -33,6 +35,8 @@ def write(
     read: Callable[[str], bytes],
     provenance: Mapping[str, object],
     text: str | None = None,
+    before: versions.Published | None = None,
+    history: str = "",
 ) -> Facts:
     """Write the release that `datasets.load_dataset(folder)` opens.
 
@@ -44,12 +48,16 @@ def write(
         folder: the release's place; an older release there is replaced.
         config: the dataset's configuration.
         tables: at least candidates, photos and groups; whatever else there is of
-            duplicates, proposals, labels and evidence fills columns and card.
+            duplicates, proposals, labels, evidence and takedowns fills columns, card
+            and takedowns.csv.
         read: bytes of a photo, as fetched, by its photo_id.
         provenance: what made the tables: recipes, versions, models; free of times and
             machine paths. Under key `agreement`, rows with question, alpha and ci
             are shown in the card.
         text: the dataset's own section of the card, in Markdown.
+        before: the release published before this one; CHANGELOG.md tells the
+            difference.
+        history: the CHANGELOG.md so far; its words and older sections are kept.
 
     Returns: what was written, as counted.
 
@@ -60,11 +68,17 @@ def write(
     """
     _ours(folder)
     chosen = contents.select(config, tables)
+    changes = changelog.render(
+        config.dataset.version,
+        manifest.parse(manifest.render(chosen.every), name=manifest.NAME),
+        before=before,
+        history=history,
+    )
     new = swap.partial(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         swap.settle(folder)
-        facts = _fill(new, chosen, config, tables, read, provenance, text)
+        facts = _fill(new, chosen, config, tables, read, provenance, text, changes)
         swap.replace(folder)
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
@@ -112,72 +126,52 @@ def _fill(
     read: Callable[[str], bytes],
     provenance: Mapping[str, object],
     text: str | None,
+    changes: str,
 ) -> Facts:
+    """Write every file; each is a line here, the checksums last."""
     for name in ("data", "pairs"):
         (folder / name).mkdir(parents=True)
     splits = {}
-    for name in SPLITS:
-        rows = chosen.rows.filter(group=name)
+    for name in GROUPS:
+        rows = chosen.every.filter(group=name)
         splits[name] = write_split(
             folder / "data", name, rows, config=config, read=read
         )
     facts = collect(config, chosen, tables, splits)
-    pairs = _write_pairs(folder / "pairs/test-00000-of-00001.parquet", facts, config)
+    pairs = write_pairs(
+        folder / "pairs/test-00000-of-00001.parquet", facts, chosen.rows,
+        classes=[c.name for c in config.classes],
+    )  # fmt: skip
     _write_licences(folder / LICENCES, chosen, splits)
+    _write_text(folder / manifest.NAME, manifest.render(chosen.every))
+    _write_text(folder / TAKEDOWNS, _takedowns(tables))
+    _write_text(folder / changelog.NAME, changes)
     made_by = config.model_dump(mode="json", exclude=set(_NOT_MADE_BY))
     record = portable({**provenance, "config": made_by})
     _write_text(folder / PROVENANCE, _json(record))
-    sizes = {
-        "default": sum(p.stat().st_size for p in (folder / "data").iterdir()),
-        "pairs": sum(p.stat().st_size for p in (folder / "pairs").iterdir()),
-    }
     agreement = provenance.get("agreement", ())
     readme = card.readme(
-        facts, config=config, splits=splits, pairs=pairs, sizes=sizes, text=text,
-        agreement=agreement if isinstance(agreement, list) else (),
+        facts, config=config, splits=splits, pairs=pairs, sizes=_sizes(folder),
+        text=text, agreement=agreement if isinstance(agreement, list) else (),
     )  # fmt: skip
     _write_text(folder / "README.md", readme)
-    lines = [f"{_sha256(folder / name)}  {name}\n" for name in _files(folder)]
-    _write_text(folder / CHECKSUMS, "".join(lines))
+    write_checksums(folder)
     return facts
 
 
-def _write_pairs(path: Path, facts: Facts, config: Dataset) -> Split:
-    names = [c.name for c in config.classes]
-    schema = arrow_schema(pair_columns(names))
-    rows = [
-        {
-            "label": names.index(pair.name),
-            "imagenet_index": pair.imagenet_index,
-            "common_background": ", ".join(c.background for c in pair.common),
-            "counter_background": ", ".join(c.background for c in pair.counter),
-            "n_common": pair.n_common,
-            "n_counter": pair.n_counter,
-            "common_accuracy": _only(pair.common),
-            "counter_accuracy": _only(pair.counter),
-            **_ends("naive", pair.naive),
-            **_ends("cross", pair.cross),
-            "p_value": pair.p_value,
-            "q_value": pair.q_value,
-        }
-        for pair in facts.pairs
-    ]
-    table = as_arrow(pl.from_dicts(rows, infer_schema_length=None), schema)
-    with open_parquet(path, schema) as writer:
-        writer.write_table(table)
-    return Split(table.num_rows, table.nbytes, frozenset())
-
-
-def _only(cells: tuple[Cell, ...]) -> float | None:
-    """Accuracy of a group that is one background."""
-    return cells[0].accuracy if len(cells) == 1 else None
-
-
-def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes on disk of each config's files."""
+    sizes = {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in folder.rglob("*.parquet")
+    }
     return {
-        f"{name}_drop": interval.value if interval else None,
-        f"{name}_low": interval.low if interval else None,
-        f"{name}_high": interval.high if interval else None,
+        config: sum(size for name, size in sizes.items() if name.startswith(starts))
+        for config, starts in (
+            ("default", tuple(f"data/{side}-" for side in SPLITS)),
+            ("all", ("data/",)),
+            ("pairs", ("pairs/",)),
+        )
     }
 
 
@@ -187,7 +181,7 @@ def _write_licences(path: Path, chosen: Contents, splits: Mapping[str, Split]) -
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*columns, "changes", "licence_url", "note"])
-        for row in chosen.rows.iter_rows(named=True):
+        for row in chosen.every.iter_rows(named=True):
             changes = "metadata removed" if row["photo_id"] in rewritten else ""
             writer.writerow(
                 [
@@ -197,6 +191,21 @@ def _write_licences(path: Path, chosen: Contents, splits: Mapping[str, Split]) -
                     row["note"],
                 ]
             )
+
+
+def _takedowns(tables: Mapping[str, pa.Table]) -> str:
+    """Every photo ever taken down, and the day; nothing else of it."""
+    log = frame({"takedowns": tables.get("takedowns", empty("takedowns"))}, "takedowns")
+    first = log.group_by("photo_id").agg(pl.col("at").min().str.head(len("2026-01-31")))
+    rows = first.sort("at", "photo_id").iter_rows()
+    return "photo_id,date\n" + "".join(f"{photo},{day}\n" for photo, day in rows)
+
+
+def write_checksums(folder: Path) -> None:
+    """List every other file with its sha256."""
+    names = [name for name in _files(folder) if name != CHECKSUMS]
+    lines = [f"{_sha256(folder / name)}  {name}\n" for name in names]
+    _write_text(folder / CHECKSUMS, "".join(lines))
 
 
 def _write_text(path: Path, content: str) -> None:

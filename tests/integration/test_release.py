@@ -71,21 +71,23 @@ def settings(**changes):
 
 
 class World:
-    """A dozen real photos with everything the route would know of them."""
+    """A dozen real photos with everything the route would know of them, two unused."""
 
     def __init__(self):
-        paths = sorted(ORIGINALS.glob("*.jpg"))[:12]
-        self.blobs, self.rows = {}, []
+        paths = sorted(ORIGINALS.glob("*.jpg"))[:14]
+        self.blobs, self.rows, self.spare, self.taken = {}, [], [], []
         for place, path in enumerate(paths):
-            data = with_place(path) if place % 3 == 0 else path.read_bytes()
+            planted = place % 3 == 0 and place < 12
+            data = with_place(path) if planted else path.read_bytes()
             photo_id = hashlib.sha256(data).hexdigest()
             self.blobs[photo_id] = data
-            self.rows.append(
+            kind = place // 4 % 3
+            (self.rows if place < 12 else self.spare).append(
                 {
                     "photo_id": photo_id,
                     "candidate_id": f"candidate-{place}",
-                    "class": CLASSES[place // 4],
-                    "imagenet_index": (340, 9, 360)[place // 4],
+                    "class": CLASSES[kind],
+                    "imagenet_index": (340, 9, 360)[kind],
                     "group": ("common", "counter")[place % 2],
                     "background": BACKGROUNDS[place % 2],
                     "licence": ("CC0-1.0", "CC-BY-4.0")[place % 2],
@@ -95,6 +97,10 @@ class World:
                     "bytes": len(data),
                 }
             )
+        whys = ("clarity", "neither best nor worst")
+        for row, why in zip(self.spare, whys, strict=True):
+            row |= {"group": "unused", "background": "road", "licence": "CC0-1.0"}
+            row |= {"reason": why}
 
     def tables(self):
         rows = [
@@ -112,11 +118,12 @@ class World:
                 "temperature": 1.0, "calibrated_on": 5,
                 **row,
             }
-            for n, row in enumerate(self.rows)
+            for n, row in enumerate([*self.rows, *self.spare])
         ]  # fmt: skip
-        unused = dict(
-            rows[0], photo_id="f" * 64, group="unused", reason="too few photos"
-        )
+        open_ = dict(
+            rows[0], photo_id="f" * 64, group="unused", background=None,
+            reason="no verdict: tie",
+        )  # fmt: skip
         duplicate = {
             "photo_id": "e" * 64, "keeper": rows[0]["photo_id"], "decision": "merge",
             "reason": "perceptual", "distance": 2.0,
@@ -126,9 +133,10 @@ class World:
             for name in ("candidates", "photos", "proposals", "labels")
         }
         return tables | {
-            "groups": schemas.from_rows([*rows, unused], "groups"),
+            "groups": schemas.from_rows([*rows, open_], "groups"),
             "duplicates": schemas.from_rows([duplicate], "duplicates"),
             "evidence": schemas.from_rows(self.evidence(), "evidence"),
+            "takedowns": schemas.from_rows(self.taken, "takedowns"),
         }
 
     def evidence(self):
@@ -145,9 +153,12 @@ class World:
                 | mine
             )
             rows += [
-                {"level": "background", "background": b, "accuracy": a, **mine}
+                {
+                    "level": "background", "background": b, "accuracy": a,
+                    "accuracy_low": a - 5, "accuracy_high": a + 5, **mine,
+                }
                 for b, a in (("grass", 81.0), ("water", 50.0))
-            ]
+            ]  # fmt: skip
         return rows
 
     def write(self, folder, *, config=None, **options):
@@ -202,8 +213,10 @@ folder, streaming = sys.argv[1], sys.argv[2] == "streaming"
 told = load_dataset_builder(folder).info.features
 photos = load_dataset(folder, streaming=streaming)
 pairs = load_dataset(folder, "pairs", streaming=streaming)
+whole = load_dataset(folder, "all", streaming=streaming)
+assert list(whole) == ["photos"], whole
 result = {"splits": list(photos), "pairs": list(pairs["test"])}
-for name, split in photos.items():
+for name, split in [*photos.items(), *whole.items()]:
     features = split.features
     assert isinstance(features["image"], Image), features
     assert isinstance(features["label"], ClassLabel), features
@@ -259,10 +272,57 @@ def test_load_dataset_opens_it_in_a_fresh_process(written, world, how, tmp_path)
             assert tuple(row["shape"]) == pixels.shape  # upright too
             assert row["mean"] == pytest.approx(pixels.mean())
     assert [pair["label"] for pair in result["pairs"]] == [0, 1, 2]
+    # in `all` a photo is the same row, and there are those in neither group
+    rows = {row["photo_id"]: row for row in result["photos"]}
+    assert len(result["photos"]) == len(rows) == 14
+    for split in ("common", "counter"):
+        assert all(rows.pop(row["photo_id"]) == row for row in result[split])
+        assert all(row["reason"] is None for row in result[split])
+    assert sorted((r["photo_id"], r["side"], r["reason"]) for r in rows.values()) == (
+        sorted((row["photo_id"], "unused", row["reason"]) for row in world.spare)
+    )
+    assert {row["background"] for row in rows.values()} == {"road"}
     pair = result["pairs"][0]
     assert (pair["common_background"], pair["counter_background"]) == ("grass", "water")
     assert (pair["n_common"], pair["n_counter"]) == (2, 2)
     assert (pair["common_accuracy"], pair["cross_drop"]) == (81.0, 17.0)
+    assert (pair["counter_accuracy_low"], pair["counter_accuracy_high"]) == (45.0, 55.0)
+    assert (pair["common_clusters"], pair["models"]) == (2, ["demo:clip"])
+    for split in ("common", "counter"):
+        mine = [row["photo_id"] for row in result[split] if row["label"] == 0]
+        assert pair[f"{split}_photos"] == mine == sorted(mine)
+
+
+def everything(folder, cache, config, *, streaming=False):
+    """Columns of every row that `datasets` gives of a config, in a fresh process."""
+    code = (
+        "import json, sys; from datasets import load_dataset\n"
+        "folder, config, streaming = sys.argv[1:]\n"
+        "found = load_dataset(folder, config, streaming=streaming == 'True')\n"
+        "print(json.dumps({name: [{k: v for k, v in row.items() if k != 'image'}\n"
+        "    for row in split] for name, split in found.items()}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder), config, str(streaming)],
+        env=os.environ | {"HF_HOME": str(cache), "HF_DATASETS_CACHE": str(cache)},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 or (streaming and done.stdout), done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("streaming", [False, True])
+def test_without_unused_photos_all_is_both_groups(world, tmp_path, streaming):
+    world.spare.clear()
+    world.write(tmp_path / "release")
+    files = {path.name for path in (tmp_path / "release/data").iterdir()}
+    assert not any(name.startswith("unused") for name in files)
+    place = tmp_path / "release", tmp_path / "cache"
+    whole = everything(*place, "all", streaming=streaming)
+    assert list(whole) == ["photos"]
+    both = everything(*place, "default", streaming=streaming)
+    assert whole["photos"] == both["common"] + both["counter"]
 
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -297,7 +357,7 @@ def test_features_are_those_datasets_would_write(written):
     schema = pq.read_schema(next((folder / "data").glob("common-*")))
     features = Features.from_arrow_schema(schema)
     assert features["label"] == ClassLabel(names=[*CLASSES, "never kept"])
-    assert features["group"] == ClassLabel(names=["common", "counter"])
+    assert features["group"] == ClassLabel(names=["common", "counter", "unused"])
     assert features["image"] == Photo()
     assert features["imagenet_index"] == Value("int64")
     assert schema.equals(features.arrow_schema, check_metadata=False)
@@ -319,8 +379,12 @@ def test_counts_in_the_card_are_true(written):
         files = sorted((folder / "data").glob(f"{split['name']}-*"))
         tables = [pq.read_table(path) for path in files]
         assert split["num_examples"] == sum(t.num_rows for t in tables) == 6
-    sizes = [path.stat().st_size for path in (folder / "data").iterdir()]
-    assert info["download_size"] == sum(sizes)
+    sizes = {path.name: path.stat().st_size for path in (folder / "data").iterdir()}
+    grouped = sum(n for name, n in sizes.items() if not name.startswith("unused"))
+    assert info["download_size"] == grouped < sum(sizes.values())
+    whole = card.data.to_dict()["dataset_info"][1]
+    assert whole["download_size"] == sum(sizes.values())
+    assert [(s["name"], s["num_examples"]) for s in whole["splits"]] == [("photos", 14)]
     assert card.data.size_categories == ["n<1K"]
     assert card.data.license == "other"
     for text in (
@@ -330,10 +394,10 @@ def test_counts_in_the_card_are_true(written):
         "merged into a duplicate that was kept: 1 (perceptual: 1)",
         "abstained on 1 of them",
         "calibrated on 5 labelled photos",
-        "3 annotators gave 36 answers",
+        "3 annotators gave 42 answers",
         "66.7 % of a photo's answers",
-        "the verdict equals it for 11 of 11 photos",
-        "too few photos (1)",
+        "the verdict equals it for 13 of 13 photos",
+        "clarity (1), neither best nor worst (1), no verdict: tie (1)",
         "naive 31.0 (12.5 to 44.0), cross-fitted 17.0 (-3.0 to 31.0)",
         "| ostrich | grass 81.0 | water 50.0 | 31.0 (12.5 to 44.0) |",
         "| CC-BY-4.0 | 6 | https://creativecommons.org/licenses/by/4.0/ |",
@@ -344,6 +408,10 @@ def test_counts_in_the_card_are_true(written):
     ):
         assert text in card.text, text
     assert (facts.photos, facts.composed, facts.rewritten) == (12, 1, 4)
+    assert facts.more == 2
+    assert {one.name: one.photos for one in facts.licences} == {
+        "CC0-1.0": 8, "CC-BY-4.0": 6,
+    }  # fmt: skip
     assert facts.backgrounds == {"grass": (6, 0), "water": (0, 6)}
 
 
@@ -400,13 +468,15 @@ def test_licences_name_everyone(written, world):
     folder, _ = written
     with (folder / "LICENSES.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["photo_id"]: row for row in csv.DictReader(file)}
-    assert len(rows) == 12
-    for place, expected in enumerate(world.rows):
+    assert len(rows) == 14
+    for place, expected in enumerate([*world.rows, *world.spare]):
         row = rows[expected["photo_id"]]
         assert row["author"] == expected["author"]  # hostile text and all
         assert row["title"] == (expected["title"] or "")
         assert row["licence"] == expected["licence"]
-        assert row["changes"] == ("metadata removed" if place % 3 == 0 else "")
+        assert row["changes"] == (
+            "metadata removed" if place % 3 == 0 and place < 12 else ""
+        )
         assert row["source_url"] == f"https://example.org/{place}"
         assert row["note"] == ("resized by the source" if place == 3 else "")
 
@@ -597,7 +667,7 @@ def test_missing_tables_and_unknown_classes_are_named(world, tmp_path):
         world.write(tmp_path / "release", config=settings(classes=[{"name": "otters"}]))
     world.rows[0]["candidate_id"] = "other"
     photos = world.tables()["photos"]
-    with pytest.raises(InputError, match="know 11 of them"):
+    with pytest.raises(InputError, match="know 13 of them"):
         release.write(
             tmp_path / "release",
             config=settings(),
@@ -770,6 +840,7 @@ def test_a_foreign_parquet_is_not_a_release(tmp_path):
             )
         }
     )
-    pq.write_table(table, tmp_path / "data/common-0.parquet")
+    for side in ("common", "counter"):
+        pq.write_table(table, tmp_path / f"data/{side}-0.parquet")
     with pytest.raises(InputError, match="not a release"):
         release.export_folders(tmp_path, tmp_path / "out")

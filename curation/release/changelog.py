@@ -1,0 +1,178 @@
+"""CHANGELOG.md: one section per version, counted from the difference of two releases.
+
+What is counted stands between two comments and is replaced; words written beneath it,
+and sections of other versions, are kept as they are.
+"""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from curation.errors import InputError
+from curation.release import manifest
+from curation.release.diff import Difference, compare, counts
+from curation.release.manifest import LABELS, Manifest
+from curation.release.versions import Published, parts, published
+
+NAME = "CHANGELOG.md"
+_BEGIN, _END = "<!-- counted -->", "<!-- /counted -->"
+_HEADING = re.compile(r"^## +\[?(?P<version>v?\d+\.\d+\.\d+)\]?[^\n]*$", re.MULTILINE)
+_COUNTED = re.compile(rf"{_BEGIN}.*?{_END}\n*", re.DOTALL)
+_TITLE = "# Changelog"
+
+
+def render(
+    version: str,
+    after: Manifest,
+    *,
+    before: Published | None = None,
+    history: str = "",
+) -> str:
+    """The whole file, newest version first.
+
+    Args:
+        version: of this release.
+        after: its photos.
+        before: the version published before it.
+        history: the file so far: sections of other versions are kept, and words under
+            this version's heading.
+    """
+    head, sections = split(history)
+    heading, told = sections.get(version, (f"## {version}", ""))
+    own = _COUNTED.sub("", told).strip()
+    if before is None:
+        counted = _first(after)
+    else:
+        counted = section(compare(before.manifest, after), version, before=before)
+    sections[version] = heading, f"{counted}\n\n{own}".strip()
+    ordered = sorted(sections.items(), key=lambda item: parts(item[0]), reverse=True)
+    blocks = [head or _TITLE, *(f"{line}\n\n{body}" for _, (line, body) in ordered)]
+    return "\n\n".join(block.strip() for block in blocks) + "\n"
+
+
+def section(
+    difference: Difference, version: str, *, before: Published | None = None
+) -> str:
+    """What is counted of one version, as Markdown between its two comments.
+
+    Args:
+        difference: from the version before.
+        version: this one.
+        before: the version before, to be named.
+    """
+    since = f"Since {before.version}" if before else f"In {version}"
+    old, new = len(difference.before.rows), len(difference.after.rows)
+    relabelled = len({photo for photo, *_ in difference.relabelled})
+    told = [
+        f"{n:,} {what}"
+        for n, what in (
+            (len(difference.added), "added"),
+            (len(difference.removed), "removed"),
+            (relabelled, "relabelled"),
+            (len(difference.metadata), "with a changed licence or credit"),
+        )
+        if n
+    ]
+    what = ", ".join(told) or "no photo changed"
+    lines = [f"{since}: {what}. Photos: {old:,} before, {new:,} now."]
+    if rows := counts(difference):
+        lines += ["", "| class | group | added | removed | relabelled |"]
+        lines.append("|---|---|---:|---:|---:|")
+        lines += [
+            f"| {_cell(row['class'])} | {row['group']} | {row['added']:,} "
+            f"| {row['removed']:,} | {row['relabelled']:,} |"
+            for row in rows
+        ]
+    if moves := _moves(difference):
+        lines += ["", "| relabelled | from | to | photos |", "|---|---|---|---:|"]
+        lines += moves
+    return "\n".join([_BEGIN, *lines, _END])
+
+
+def split(text: str) -> tuple[str, dict[str, tuple[str, str]]]:
+    """What stands before the first version, and each version's heading and section."""
+    found = list(_HEADING.finditer(text))
+    head = text[: found[0].start()] if found else text
+    ends = [*(match.start() for match in found[1:]), len(text)][: len(found)]
+    bodies: dict[str, tuple[str, str]] = {}
+    for match, end in zip(found, ends, strict=True):
+        version = match["version"].removeprefix("v")
+        bodies.setdefault(version, (match[0], text[match.end() : end].strip()))
+    return head.strip(), bodies
+
+
+def history(work: Path, version: str, *, beside: Path) -> str:
+    """The file so far.
+
+    It is CHANGELOG.md beside dataset.toml; without one, that of the newest version
+    published from the work folder that is not newer than `version`; else nothing.
+
+    Args:
+        work: the work folder.
+        version: of the release to come.
+        beside: the folder of dataset.toml.
+
+    Raises:
+        InputError: it is there and cannot be read.
+    """
+    older = [p for name, p in published(work).items() if parts(name) < parts(version)]
+    for folder in (beside, *older[:-2:-1]):
+        path = folder / NAME
+        if path.is_file():
+            try:
+                return path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                message = f"{path} cannot be read ({error})"
+                raise InputError(message) from error
+    return ""
+
+
+def stands(
+    release: Path, version: str, *, before: Published | None, history: str
+) -> bool:
+    """Whether a release's CHANGELOG.md is what would be written now."""
+    after = manifest.read(release / manifest.NAME)
+    told = render(version, after, before=before, history=history)
+    return (release / NAME).read_text(encoding="utf-8") == told
+
+
+def rewrite(
+    release: Path, version: str, *, before: Published | None, history: str
+) -> None:
+    """Write a finished release's CHANGELOG.md anew, and its checksums.
+
+    For a release whose predecessor became known later, such as from the Hub.
+    """
+    from curation.release.write import write_checksums
+
+    after = manifest.read(release / manifest.NAME)
+    told = render(version, after, before=before, history=history)
+    (release / NAME).write_text(told, encoding="utf-8", newline="\n")
+    write_checksums(release)
+
+
+def _first(after: Manifest) -> str:
+    groups = Counter(row["group"] for row in after.rows.values())
+    shown = ", ".join(f"{groups[name]:,} {name}" for name in sorted(groups))
+    classes = len({row["class"] for row in after.rows.values()})
+    line = (
+        f"First version: {len(after.rows):,} photos ({shown}) of {classes:,} classes."
+    )
+    return "\n".join([_BEGIN, line, _END])
+
+
+def _moves(difference: Difference) -> list[str]:
+    """Relabelled photos, counted by what became what, most frequent first."""
+    found = Counter(change[1:] for change in difference.relabelled)
+    order = {name: place for place, name in enumerate(LABELS)}
+    ranked = sorted(found.items(), key=lambda item: (order[item[0][0]], -item[1], item))
+    return [
+        f"| {column} | {_cell(old)} | {_cell(new)} | {n:,} |"
+        for (column, old, new), n in ranked
+    ]
+
+
+def _cell(text: str) -> str:
+    from curation.release.card import cell
+
+    return cell(text) or "(none)"
