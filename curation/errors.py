@@ -9,7 +9,8 @@ CounterSetError                     (evaluation.errors draws the whole tree)
 ├ RemoteError        exit 4
 │ ├ SourceError               a service of photos failed: which URL, how, how often
 │ │ └ HostBlocked             it will not answer us for some time
-│ └ LabelStudioError          the labelling server failed, or is another than it was
+│ ├ LabelStudioError          the labelling server failed, or is another than it was
+│ └ HubError                  the Hub failed, refused, or holds something else
 └ TooManyFailedRows  exit 5
 """
 
@@ -29,6 +30,7 @@ __all__ = [
     "DecodeError",
     "FetchError",
     "HostBlocked",
+    "HubError",
     "InputError",
     "LabelStudioError",
     "RemoteError",
@@ -98,6 +100,19 @@ class LabelStudioError(RemoteError):
 
     Attributes:
         url: what was asked, without tokens.
+        status: HTTP status of the last answer; None when there was none.
+    """
+
+    def __init__(self, message: str, *, url: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.url, self.status = url, status
+
+
+class HubError(RemoteError):
+    """The Hub failed after retries, refused, or holds something else than it should.
+
+    Attributes:
+        url: what was asked, without tokens and queries.
         status: HTTP status of the last answer; None when there was none.
     """
 

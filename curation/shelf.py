@@ -10,6 +10,7 @@
     labels/                       pictures that a labelling server may show
     secrets/                      random bytes, for their owner alone
     release/ report/              what people look at; can always be made again
+    published/<version>/          what was published: manifest.csv, where.json
 
 Nothing is changed in place. A file is written beside its place, flushed to disk, then
 renamed into it, and a table counts only once its done.json is there, so a run killed
@@ -482,6 +483,25 @@ class Shelf:
     def parts(self) -> list[Path]:
         """Every Parquet part of every table, sorted."""
         return sorted(self.folder.glob("tables/*/*/*.parquet"))
+
+    # published versions ------------------------------------------------------------
+
+    def keep_published(
+        self, version: str, manifest: bytes, where: Mapping[str, Any]
+    ) -> None:
+        """Remember what was published as a version, and where."""
+        folder = self.folder / "published" / version
+        self.put(folder / "manifest.csv", manifest)
+        self.put(folder / "where.json", _json(where))
+
+    def published(self, version: str) -> tuple[bytes, dict[str, Any]] | None:
+        """The manifest published as a version, and where; None when none was."""
+        folder = self.folder / "published" / version
+        try:
+            where: dict[str, Any] = json.loads((folder / "where.json").read_text())
+            return (folder / "manifest.csv").read_bytes(), where
+        except (OSError, ValueError):
+            return None
 
     # crawls ------------------------------------------------------------------------
 

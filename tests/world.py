@@ -77,7 +77,9 @@ class World:
 
     def arguments(self, *words: str) -> list[str]:
         place = ["--work", str(self.work)]
-        if words[0] in ("run", "collect", "fetch", "release") or words[:2] in (
+        if words[0] in ("run", "collect", "fetch", "release", "publish") or words[
+            :2
+        ] in (
             ("labels", "import"),
             ("labels", "push"),
             ("labels", "pull"),
