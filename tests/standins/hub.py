@@ -19,7 +19,7 @@ from typing import BinaryIO, Self
 from urllib.parse import parse_qs, urlsplit
 
 from tests.standins import hub_accounts as who
-from tests.standins import hub_files  # noqa: F401  its routes
+from tests.standins import hub_files, hub_refs  # noqa: F401  their routes
 from tests.standins.hub_api import Call, Reply, answer
 from tests.standins.hub_faults import Cut, Fault
 from tests.standins.hub_objects import Objects
@@ -149,6 +149,13 @@ class Hub:
         self.faults.append(fault)
         return fault
 
+    def create(
+        self, id: str, *, private: bool = False, gated: str | bool = False
+    ) -> Repository:
+        """An empty repository, as if `ann` had made it."""
+        self.repos[id] = Repository(id, "ann", private=private, gated=gated)
+        return self.repos[id]
+
     def files(self, id: str, revision: str = "main") -> dict[str, bytes]:
         """Every file of a commit."""
         files = self.repos[id].find(revision).files
@@ -184,7 +191,7 @@ class Hub:
 
     def repository(self, id: str, call: Call) -> Repository:
         """The repository, for who may see it."""
-        return who.see(self.repos.get(id), call.account, id=id)
+        return who.see(self.repos.get(id), call.account)
 
     def writable(self, id: str, call: Call) -> Repository:
         """The repository, for who may write it."""

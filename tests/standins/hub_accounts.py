@@ -55,17 +55,14 @@ def accounts() -> dict[str, Account]:
     }
 
 
-def see(repo: Repository | None, account: Account | None, *, id: str) -> Repository:
+def see(repo: Repository | None, account: Account | None) -> Repository:
     """The repository, unless it is hidden from who asks."""
     hidden = repo is not None and repo.private
     if repo is None or (hidden and not (account and account.belongs(repo.owner))):
-        status = 404 if account else 401
-        raise RefusedError(
-            status,
-            "Repository not found" if account else "Invalid username or password.",
-            code="RepoNotFound" if account else "",
-            id=id,
-        )
+        if account:
+            raise RefusedError(404, "Repository not found", code="RepoNotFound")
+        # over https a client takes any 401 for this; over http it needs the code
+        raise RefusedError(401, "Invalid username or password.", code="RepoNotFound")
     return repo
 
 

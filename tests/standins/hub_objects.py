@@ -30,9 +30,10 @@ class Objects:
         self.folder.mkdir(parents=True)
         self.xet.mkdir()
         self.secret = secrets.token_hex(8)
-        self._lock = threading.Lock()
+        self._lock, self._building = threading.Lock(), threading.Lock()
         self._hashes: dict[str, str] = {}
         self._read: set[Path] = set()
+        self._copies = 0
 
     def path(self, sha256: str) -> Path:
         return self.folder / sha256
@@ -65,39 +66,57 @@ class Objects:
         """Name of a file in the Xet store, if it was uploaded there."""
         with self._lock:
             if sha256 not in self._hashes:
-                shards = {path for path in self.xet.rglob("*.mdb") if path.is_file()}
-                for path in shards - self._read:
+                for path in set(self.xet.glob("xet/xorbs/shards/*.mdb")) - self._read:
                     self._hashes |= described(path.read_bytes())
                     self._read.add(path)
             return self._hashes.get(sha256)
 
     def xet_bytes(self) -> int:
-        """Bytes the Xet store takes: what uploads sent, each chunk once."""
-        return sum(p.stat().st_size for p in self.xet.rglob("*.xorb*") if p.is_file())
+        """Bytes that uploads sent to the Xet store: new chunks, and their lists."""
+        sent = [p for p in self.xet.glob("xet/xorbs/*/*") if p.suffix != ".tagset"]
+        return sum(path.stat().st_size for path in sent)
+
+    def xet_copy(self) -> Path:
+        """The Xet store for one reader.
+
+        A store can be open in one process only. So each reader has its own: links to
+        the same chunks, and a copy of the database.
+        """
+        with self._lock:
+            self._copies += 1
+            copy = self.xet.with_name(f"xet-{self._copies}")
+        for path in sorted(self.xet.rglob("*")):
+            place = copy / path.relative_to(self.xet)
+            if path.is_dir():
+                place.mkdir(parents=True)
+            elif path.suffix == ".redb":
+                shutil.copyfile(path, place)
+            else:
+                place.hardlink_to(path)
+        return copy
 
     def file(self, sha256: str, size: int) -> Path:
-        """The object as a file; out of the Xet store it is rebuilt by another process.
-
-        The store can be open in one process only, so this fails while a client that
-        uploaded to it lives.
-        """
+        """The object as a file; out of the Xet store another process rebuilds it."""
         path = self.path(sha256)
-        if not path.exists():
-            name = self.xet_hash(sha256)
-            if name is None:
-                raise RefusedError(404, "no such object")
-            out = self.folder / f"{sha256}.{secrets.token_hex(4)}"
-            command = [sys.executable, "-c", REBUILD, f"local://{self.xet}", name]
-            with self._lock:
-                if path.exists():
-                    return path
-                done = subprocess.run(
-                    [*command, str(size), str(out)], capture_output=True, text=True
-                )
-                if done.returncode:
-                    raise RefusedError(500, f"Xet store: {done.stderr[-300:]!r}")
-                out.replace(path)
+        if path.exists():
+            return path
+        name = self.xet_hash(sha256)
+        if name is None:
+            raise RefusedError(404, "no such object")
+        with self._building:
+            if not path.exists():
+                self._rebuild(name, size, path)
         return path
+
+    def _rebuild(self, name: str, size: int, path: Path) -> None:
+        out = path.with_suffix(".rebuilt")
+        command = [sys.executable, "-c", REBUILD, f"local://{self.xet_copy()}"]
+        done = subprocess.run(
+            [*command, name, str(size), str(out)], capture_output=True, check=False
+        )
+        if done.returncode:
+            raise RefusedError(500, f"Xet store: {done.stderr[-300:]!r}")
+        out.replace(path)
 
     def forget(self) -> None:
         shutil.rmtree(self.folder)
