@@ -2,8 +2,9 @@
 
 python examples/stream.py RELEASE   (a folder, or a dataset's name on the Hub)
 
-Read the stream to its end. With some versions of pyarrow, a process that exits while a
-Parquet stream is half read is aborted, or never ends.
+Read a stream to its end. With some versions of pyarrow, a process that exits while a
+Parquet stream is half read is aborted, or never ends. For a few photos, ask for a slice
+without streaming: `load_dataset(name, split="common[:10]")`.
 """
 
 import sys

@@ -70,11 +70,11 @@ def shards_of(release: Path, side: str) -> list[Path]:
 def rows(
     shards: Sequence[Path], columns: Sequence[str] = _COLUMNS
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a release's photos, with `class`, the name of the label.
+    """Rows of a release's photos, with the group's name and `class`, the label's.
 
     Args:
         shards: Parquet files of one release or more.
-        columns: those read, `label` among them.
+        columns: those read, `label` and `group` among them.
 
     Raises:
         InputError: a file is not a release's.
@@ -82,16 +82,18 @@ def rows(
     for path in shards:
         with pq.ParquetFile(path) as file:
             names = class_names(file.schema_arrow, "label")
+            groups = class_names(file.schema_arrow, "group")
             for batch in file.iter_batches(_PHOTOS_AT_ONCE, columns=list(columns)):
                 for row in batch.to_pylist():
-                    yield {**row, "class": names[row["label"]]}
+                    named = {"class": names[row["label"]]}
+                    yield row | named | {"group": groups[row["group"]]}
 
 
 def _folder(row: Mapping[str, Any], *, index: bool) -> Path:
     name = row["class"]
     if index and row["imagenet_index"] is not None:
         name = f"{row['imagenet_index']} {name}"
-    return Path(safe(name)) / safe(f"{SPLITS[row['group']]}-{row['background']}")
+    return Path(safe(name)) / safe(f"{row['group']}-{row['background']}")
 
 
 def safe(name: str) -> str:

@@ -6,19 +6,17 @@ each with `photo_id`, the sha256 of the file as it was fetched.
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation import licences
 from curation.errors import InputError, WorkFolderError
 from curation.http.urls import RefusedUrl, masked, place
-from curation.release.columns import class_names
 from curation.release.contents import SPLITS, frame
 from curation.release.folders import rows, shards_of
 
@@ -90,13 +88,10 @@ def write_rows(
         writer.writerows(content)
 
 
-def _released(shards: Iterable[Path]) -> Iterator[dict[str, Any]]:
+def _released(shards: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """What the release says of its photos."""
-    for path in shards:
-        sides = class_names(pq.read_schema(path), "group")
-        for row in rows([path], _OF_RELEASE):
-            stated = licences.url(row["licence"])
-            yield row | {"group": sides[row["group"]], "licence_url": stated}
+    for row in rows(shards, _OF_RELEASE):
+        yield row | {"licence_url": licences.url(row["licence"])}
 
 
 def _records(tables: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:

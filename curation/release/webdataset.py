@@ -131,7 +131,7 @@ def _of_imagenet(
 ) -> tuple[ClassInfo, ...]:
     """Classes of ImageNet; others may be in the list, but not have photos."""
     shards = [path for side in SPLITS for path in shards_of(release, side)]
-    shown = {row["class"] for row in rows(shards, ["label"])}
+    shown = {row["class"] for row in rows(shards, ["label", "group"])}
     if lost := sorted(shown & set(outside)):
         message = (
             f"class {', '.join(repr(name) for name in lost[:5])} has no ImageNet "

@@ -1,0 +1,131 @@
+"""The examples run as they stand, on a folder and on a dataset of the Hub."""
+
+import ast
+import io
+import json
+import os
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from tests.world import make
+
+FOLDER = Path(__file__).parents[2] / "examples"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
+LINES = 15
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, tiny_clip):
+    """A small world with a release: only to be read."""
+    made = make(tmp_path_factory.mktemp("examples"), tiny_clip)
+    made.run("--until", "tasks")
+    made.label()
+    made.run("--until", "release")
+    return made
+
+
+def run(name, *arguments, cwd, environment=None):
+    """What an example prints, run by a Python of its own."""
+    home = {"HF_HOME": str(cwd / "hf"), "HF_DATASETS_CACHE": str(cwd / "hf/datasets")}
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / f"{name}.py"), *arguments],
+        cwd=cwd, env=environment or os.environ | home, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def photos(release, group):
+    shards = sorted((release / "data").glob(f"{group}-*.parquet"))
+    table = pq.read_table(shards, columns=["label", "background", "licence"])
+    return pl.from_arrow(table)
+
+
+def expected(name, release, group):
+    """A line that must be printed of a group."""
+    rows = photos(release, group)
+    if name == "stream":
+        return f"{rows.height:6} CC0-1.0"
+    pair = pq.read_table(next((release / "pairs").glob("*.parquet"))).to_pylist()[0]
+    mine = rows.filter(pl.col("label") == pair["label"])
+    (background,) = set(mine["background"])
+    return f"{group} on {background}, {mine.height} photos"
+
+
+def test_every_example_is_tested():
+    assert NAMES == ["evaluate", "load", "stream", "zero_shot"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_is_short(name):
+    text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    code = set()
+    beside = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in (*beside, tokenize.DEDENT, tokenize.ENDMARKER):
+            code |= set(range(token.start[0], token.end[0] + 1))
+    said = ast.parse(text).body[0]
+    code -= set(range(said.lineno, said.end_lineno + 1))
+    assert len(code) <= LINES
+    assert f"python examples/{name}.py RELEASE" in ast.get_docstring(ast.parse(text))
+
+
+@pytest.mark.slow
+def test_load_shows_both_groups(world, tmp_path):
+    release = world.work / "release"
+    lines = run("load", str(release), cwd=tmp_path).splitlines()
+    for group in ("common", "counter"):
+        assert expected("load", release, group) in lines[0]
+    assert lines[-1].startswith("(")
+    assert lines[-1].endswith(" CC0-1.0")
+
+
+@pytest.mark.slow
+def test_stream_counts_licences_and_ends_well(world, tmp_path):
+    release = world.work / "release"
+    told = run("stream", str(release), cwd=tmp_path)
+    assert told.splitlines() == [expected("stream", release, "common")]
+
+
+@pytest.mark.slow
+def test_evaluate_says_what_the_command_says(world, tmp_path, counterset):
+    release = str(world.work / "release")
+    told = run("evaluate", release, cwd=tmp_path)
+    result = json.loads((tmp_path / "results/results.json").read_text())["results"][0]
+    assert result["n_common"] == photos(world.work / "release", "common").height
+    common, counter = f"{result['common']:.1f}", f"{result['counter']:.1f}"
+    assert told.startswith(f"demo:lite0: common {common}, counter {counter}\n")
+    assert f"drop {result['drop']:.1f} points" in told
+    command = [counterset, "evaluate", "-m", "demo:lite0", "-d", release]
+    subprocess.run(
+        [*command, "--out", tmp_path / "command"], check=True, capture_output=True
+    )
+    again = json.loads((tmp_path / "command/results.json").read_text())["results"][0]
+    for key in ("common", "counter", "drop", "n_common", "n_counter"):
+        assert again[key] == result[key]
+
+
+@pytest.mark.slow
+def test_zero_shot_agrees_with_evaluate(world, tiny_clip, tmp_path, counterset):
+    release = world.work / "release"
+    told = run("zero_shot", str(release), tiny_clip.partition(":")[2], cwd=tmp_path)
+    names = tmp_path / "prompts.json"
+    names.write_text('{"bear": ["A photo of bear."], "dog": ["A photo of dog."]}')
+    command = [counterset, "evaluate", "-m", tiny_clip, "-d", release]
+    command += ["--label-space", "dataset", "--prompts", names, "--json"]
+    done = subprocess.run(
+        [*command, "--out", tmp_path / "out"], check=True, capture_output=True
+    )
+    assert done.stdout
+    result = json.loads((tmp_path / "out/results.json").read_text())["results"][0]
+    assert told.splitlines() == [
+        f"{group}: {result[f'micro_{group}']:.1f} % of {result[f'n_{group}']} photos"
+        for group in ("common", "counter")
+    ]
