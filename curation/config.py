@@ -62,6 +62,16 @@ class About(Section):
         "1.0.0", description="major.minor.patch"
     )
     description: str = Field("", description="one paragraph for the data card")
+    authors: list[Annotated[str, Field(min_length=1)]] = Field(
+        [],
+        description="who made the dataset, as to be cited: 'Family, Given', or the "
+        "name of a group",
+    )
+    annotators: str = Field(
+        "",
+        description="who the annotators are, and how they were found, told and paid, "
+        "for the data card",
+    )
     contact: str = Field("", description="where takedown requests go")
     card: Path | None = Field(
         None,

@@ -1,23 +1,31 @@
 """The data card: README.md with the metadata that loaders read and text for people.
 
-Numbers come from `Facts`; nothing is written by hand but the dataset's own text.
+Numbers come from `Facts` and `Story`; nothing is written by hand but the dataset's own
+text. Its sections are those of the Hub's dataset card template and those of Datasheets
+for Datasets (Gebru et al. 2021), each said once.
 """
 
 import html
 import math
 import re
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import jinja2
 from huggingface_hub import DatasetCardData
 
 from curation.config import Dataset
+from curation.release import citation
 from curation.release.columns import pair_columns, photo_columns, yaml_features
+from curation.release.contents import SPLITS
 from curation.release.facts import Cell, Facts, Interval
+from curation.release.pictures import Picture
 from curation.release.portable import portable
 from curation.release.shards import Split
+from curation.release.story import Story
 
+OWN = "\x00own text\x00"
 _SIZES = (
     (1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"),
     (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"),
@@ -40,29 +48,94 @@ def readme(
     sizes: Mapping[str, int],
     text: str | None = None,
     agreement: Iterable[Mapping[str, object]] = (),
+    story: Story | None = None,
+    figures: Mapping[str, Picture] | None = None,
 ) -> str:
     """The whole README.md.
 
     Args:
         facts: what the release holds.
         config: the dataset's configuration.
-        splits: what was written of common and counter.
+        splits: what was written of common, counter and unused.
         pairs: what was written of config pairs.
-        sizes: bytes on disk of configs `default` and `pairs`.
-        text: the dataset's own section, in Markdown.
+        sizes: bytes on disk of configs `default`, `all` and `pairs`.
+        text: the dataset's own section, in Markdown; it is kept to the letter but for
+            blank lines around it.
         agreement: Krippendorff's alpha per question: question, alpha, ci.
+        story: whose photos, from where, and who answered.
+        figures: pictures of the release, by name, see `pictures.draw`.
     """
     front = _front(facts, config=config, splits=splits, pairs=pairs, sizes=sizes)
-    body = _environment().get_template("card.md.jinja")
-    rendered = body.render(
-        title=config.dataset.title or config.dataset.name,
-        config=config,
-        facts=facts,
-        columns=photo_columns([c.name for c in config.classes]),
-        text=(text or "").strip(),
-        agreement=list(agreement),
+    rendered = body(
+        facts, config=config, text=text, agreement=agreement, story=story,
+        figures=figures,
+    )  # fmt: skip
+    return f"---\n{front.to_yaml()}\n---\n\n{rendered}"
+
+
+def body(
+    facts: Facts,
+    *,
+    config: Dataset,
+    text: str | None = None,
+    agreement: Iterable[Mapping[str, object]] = (),
+    story: Story | None = None,
+    figures: Mapping[str, Picture] | None = None,
+) -> str:
+    """The card without its metadata, see `readme`."""
+    own = (text or "").strip()
+    kinds = {source.kind for source in config.sources}
+    rendered = (
+        _environment()
+        .get_template("card.md.jinja")
+        .render(
+            title=citation.title(config),
+            config=config,
+            facts=facts,
+            columns=photo_columns([c.name for c in config.classes]),
+            text=OWN if own else "",
+            agreement=list(agreement),
+            story=story or Story(),
+            figures=figures or {},
+            makers=citation.makers(config),
+            bibtex=citation.bibtex(config),
+            made_with=version("counterset"),
+            networked=bool(kinds - {"folder"}),
+            n_prompts=sum(len(b.prompts) for b in config.backgrounds),
+        )
     )
-    return f"---\n{front.to_yaml()}\n---\n\n{rendered.rstrip()}\n"
+    lines = (line.rstrip() for line in rendered.splitlines())
+    tidy = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+    return tidy.replace(OWN, own) + "\n"
+
+
+def sections(markdown: str) -> dict[str, str]:
+    r"""Heading → plain text of its own lines: no tables, code, pictures or markup.
+
+    Example:
+        >>> sections("# A\n\n**Big** [news](x).\n\n| a |\n\n## B\n\n- one")
+        {'A': 'Big news.', 'B': 'one'}
+    """
+    found: dict[str, list[str]] = {}
+    heading, code = "", False
+    for line in markdown.splitlines():
+        if line.startswith("```"):
+            code = not code
+        elif not code and re.match(r"#{1,6} ", line):
+            heading = line.lstrip("#").strip()
+            found[heading] = []
+        elif heading and not code and not line.startswith(("|", "![")):
+            found[heading].append(_plain(line))
+    return {
+        heading: re.sub(r"\n{2,}", "\n", "\n".join(lines)).strip()
+        for heading, lines in found.items()
+    }
+
+
+def _plain(line: str) -> str:
+    line = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", line.removeprefix("- "))
+    line = re.sub(r"(?<!\\)(?:\*\*|`)", "", line)
+    return html.unescape(re.sub(r"\\([\\`*_\[\]|{}~])", r"\1", line))
 
 
 def _front(
@@ -74,23 +147,35 @@ def _front(
     sizes: Mapping[str, int],
 ) -> DatasetCardData:
     names, own = [c.name for c in config.classes], _hub_licence(facts)
-    files = [{"split": name, "path": f"data/{name}-*"} for name in splits]
+    groups = {name: splits[name] for name in SPLITS}
+    files = [{"split": name, "path": f"data/{name}-*"} for name in groups]
+    # of a group without photos there is no file
+    every = [f"data/{name}-*" for name, split in splits.items() if split.photos]
+    whole = {"photos": sum(splits.values(), Split(0, 0, frozenset()))}
+    features = yaml_features(photo_columns(names))
     test = [{"split": "test", "path": "pairs/test-*"}]
     return DatasetCardData(
         license=own or "other",
         license_name=None if own else "per-photo",
         license_link=None if own else "LICENSES.csv",
-        pretty_name=config.dataset.title or config.dataset.name,
+        pretty_name=citation.title(config),
         language=["en"],
         task_categories=["image-classification", "zero-shot-image-classification"],
-        size_categories=[_size(facts.photos)],
-        tags=["robustness", "spurious-correlation", "distribution-shift", "animals"],
+        size_categories=[_size(facts.photos + facts.more)],
+        annotations_creators=["other" if facts.labelling else "no-annotation"],
+        source_datasets=["original"],
+        tags=list(citation.KEYWORDS),
         configs=[
             {"config_name": "default", "default": True, "data_files": files},
+            {
+                "config_name": "all",
+                "data_files": [{"split": "photos", "path": every}],
+            },
             {"config_name": "pairs", "data_files": test},
         ],
         dataset_info=[
-            _info("default", yaml_features(photo_columns(names)), splits, sizes),
+            _info("default", features, groups, sizes),
+            _info("all", features, whole, sizes),
             _info("pairs", yaml_features(pair_columns(names)), {"test": pairs}, sizes),
         ],
     )
@@ -133,12 +218,14 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # Markdown: `cell` escapes what comes from outside
-        trim_blocks=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     environment.filters |= {
         "cell": cell, "count": _count, "number": _number, "interval": _points,
-        "names": _names, "accuracies": _accuracies, "key": _key, "portable": portable,
+        "names": _names, "accuracies": _accuracies, "portable": portable,
+        "many": many, "percent": _percent, "bytes": _bytes, "address": _address,
     }  # fmt: skip
     return environment
 
@@ -152,6 +239,35 @@ def cell(text: str) -> str:
     """
     line = html.escape(" ".join(str(text).split()), quote=False)
     return re.sub(r"([\\`*_\[\]|{}~])", r"\\\1", line)
+
+
+def many(number: int, one: str, more: str = "") -> str:
+    """A count with what is counted.
+
+    Example:
+        >>> many(1, "photo"), many(1200, "photo"), many(0, "class", "classes")
+        ('1 photo', '1,200 photos', '0 classes')
+    """
+    return f"{_count(number)} {one if number == 1 else more or one + 's'}"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+def _bytes(number: int) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000  # type: ignore[assignment]
+    return f"{number:,.3g} GB"
+
+
+def _address(url: str) -> str:
+    """A web address that ends no Markdown link; nothing of what is none."""
+    if not re.match(r"https?://", url):
+        return "#examples"
+    return re.sub(r"[\s()<>\[\]|`\\\"]", lambda m: f"%{ord(m[0]):02X}", url)
 
 
 def _count(number: int) -> str:
@@ -178,7 +294,3 @@ def _names(cells: tuple[Cell, ...]) -> str:
 
 def _accuracies(cells: tuple[Cell, ...]) -> str:
     return ", ".join(f"{cell(c.background)} {_number(c.accuracy)}" for c in cells)
-
-
-def _key(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
