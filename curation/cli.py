@@ -290,6 +290,9 @@ def forget(
     verb = "would be taken down" if dry_run else "taken down"
     for key in facts["photos"]:
         typer.echo(f"{key} {verb}")
+    if facts["published"]:
+        told = ", ".join(facts["published"])
+        typer.echo(f"published versions that hold it: {told}; publish the next one")
     if not dry_run:
         typer.echo("now run `counterset run` to make every table and the release anew")
 

@@ -40,7 +40,12 @@ def forget(
         reason: kept in the log.
         only: leave duplicates in place.
         dry_run: change nothing.
+
+    Returns: `photos` taken down, `reason`, `dry_run`, and `published`: versions that
+        were published with any of them, oldest first.
     """
+    from curation.release import versions
+
     photo_id = find(route, key)
     photos = [photo_id] if only else sorted({photo_id, *_copies(route, photo_id)})
     attempts = arrived(route)
@@ -62,7 +67,12 @@ def forget(
         )
         for photo in photos:
             route.shelf.purge(photo)
-    return {"photos": photos, "reason": reason, "dry_run": dry_run}
+    return {
+        "photos": photos,
+        "reason": reason,
+        "dry_run": dry_run,
+        "published": versions.holding(route.shelf.folder, photos),
+    }
 
 
 def _copies(route: Route, photo_id: str) -> set[str]:

@@ -72,14 +72,12 @@ def run(route: Route) -> int:
 
 
 def _past(route: Route) -> dict[str, Any]:
-    """The version published before this one, and the CHANGELOG so far."""
+    """Versions published before this one, and the CHANGELOG so far."""
     from curation.release import changelog, versions
 
-    work, version = route.shelf.folder, route.config.dataset.version
-    beside = route.config.base
     return {
-        "before": versions.predecessor(work, version),
-        "history": changelog.history(work, version, beside=beside),
+        "past": versions.past(route.shelf.folder, route.config.dataset.version),
+        "history": changelog.history(route.config.base),
     }
 
 

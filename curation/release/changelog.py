@@ -6,13 +6,14 @@ and sections of other versions, are kept as they are.
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from curation.errors import InputError
 from curation.release import manifest
 from curation.release.diff import Difference, compare, counts
 from curation.release.manifest import LABELS, Manifest
-from curation.release.versions import Published, parts, published
+from curation.release.versions import Published, parts
 
 NAME = "CHANGELOG.md"
 _BEGIN, _END = "<!-- counted -->", "<!-- /counted -->"
@@ -25,7 +26,7 @@ def render(
     version: str,
     after: Manifest,
     *,
-    before: Published | None = None,
+    past: Sequence[Published] = (),
     history: str = "",
 ) -> str:
     """The whole file, newest version first.
@@ -33,26 +34,24 @@ def render(
     Args:
         version: of this release.
         after: its photos.
-        before: the version published before it.
+        past: what was published before it, oldest first.
         history: the file so far: sections of other versions are kept, and words under
             this version's heading.
     """
+    releases = [*past, Published(version, after)]
     head, sections = split(history)
     heading, told = sections.get(version, (f"## {version}", ""))
     own = _COUNTED.sub("", told).strip()
-    if before is None:
-        counted = _first(after)
-    else:
-        counted = section(compare(before.manifest, after), version, before=before)
-    sections[version] = heading, f"{counted}\n\n{own}".strip()
+    sections[version] = heading, f"{_counted(releases)}\n\n{own}".strip()
+    for place, one in enumerate(past, start=1):
+        counted = f"## {one.version}", _counted(releases[:place])
+        sections.setdefault(one.version, counted)
     ordered = sorted(sections.items(), key=lambda item: parts(item[0]), reverse=True)
     blocks = [head or _TITLE, *(f"{line}\n\n{body}" for _, (line, body) in ordered)]
     return "\n\n".join(block.strip() for block in blocks) + "\n"
 
 
-def section(
-    difference: Difference, version: str, *, before: Published | None = None
-) -> str:
+def section(difference: Difference, version: str, *, before: str | None = None) -> str:
     """What is counted of one version, as Markdown between its two comments.
 
     Args:
@@ -60,7 +59,7 @@ def section(
         version: this one.
         before: the version before, to be named.
     """
-    since = f"Since {before.version}" if before else f"In {version}"
+    since = f"Since {before}" if before else f"In {version}"
     old, new = len(difference.before.rows), len(difference.after.rows)
     relabelled = len({photo for photo, *_ in difference.relabelled})
     told = [
@@ -101,43 +100,36 @@ def split(text: str) -> tuple[str, dict[str, tuple[str, str]]]:
     return head.strip(), bodies
 
 
-def history(work: Path, version: str, *, beside: Path) -> str:
-    """The file so far.
-
-    It is CHANGELOG.md beside dataset.toml; without one, that of the newest version
-    published from the work folder that is not newer than `version`; else nothing.
+def history(beside: Path) -> str:
+    """The file so far: CHANGELOG.md beside dataset.toml; nothing without one.
 
     Args:
-        work: the work folder.
-        version: of the release to come.
         beside: the folder of dataset.toml.
 
     Raises:
         InputError: it is there and cannot be read.
     """
-    older = [p for name, p in published(work).items() if parts(name) < parts(version)]
-    for folder in (beside, *older[:-2:-1]):
-        path = folder / NAME
-        if path.is_file():
-            try:
-                return path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                message = f"{path} cannot be read ({error})"
-                raise InputError(message) from error
-    return ""
+    path = beside / NAME
+    if not path.is_file():
+        return ""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path} cannot be read ({error})"
+        raise InputError(message) from error
 
 
 def stands(
-    release: Path, version: str, *, before: Published | None, history: str
+    release: Path, version: str, *, past: Sequence[Published], history: str
 ) -> bool:
     """Whether a release's CHANGELOG.md is what would be written now."""
     after = manifest.read(release / manifest.NAME)
-    told = render(version, after, before=before, history=history)
+    told = render(version, after, past=past, history=history)
     return (release / NAME).read_text(encoding="utf-8") == told
 
 
 def rewrite(
-    release: Path, version: str, *, before: Published | None, history: str
+    release: Path, version: str, *, past: Sequence[Published], history: str
 ) -> None:
     """Write a finished release's CHANGELOG.md anew, and its checksums.
 
@@ -146,18 +138,26 @@ def rewrite(
     from curation.release.write import write_checksums
 
     after = manifest.read(release / manifest.NAME)
-    told = render(version, after, before=before, history=history)
+    told = render(version, after, past=past, history=history)
     (release / NAME).write_text(told, encoding="utf-8", newline="\n")
     write_checksums(release)
+
+
+def _counted(releases: Sequence[Published]) -> str:
+    """What is counted of the last of some releases."""
+    *past, last = releases
+    if not past:
+        return _first(last.manifest)
+    difference = compare(past[-1].manifest, last.manifest)
+    return section(difference, last.version, before=past[-1].version)
 
 
 def _first(after: Manifest) -> str:
     groups = Counter(row["group"] for row in after.rows.values())
     shown = ", ".join(f"{groups[name]:,} {name}" for name in sorted(groups))
     classes = len({row["class"] for row in after.rows.values()})
-    line = (
-        f"First version: {len(after.rows):,} photos ({shown}) of {classes:,} classes."
-    )
+    told = f"{len(after.rows):,} photos ({shown}), {classes:,} classes"
+    line = f"First version: {told}."
     return "\n".join([_BEGIN, line, _END])
 
 

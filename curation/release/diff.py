@@ -139,7 +139,7 @@ def text(difference: Difference) -> str:
     before, after = len(difference.before.rows), len(difference.after.rows)
     lines = [f"photos: {before:,} before, {after:,} after"]
     lines += [
-        f"{line['class']}, {line['group']}: "
+        f"{_plain(line['class'])}, {line['group']}: "
         + ", ".join(
             f"{line[kind]:,} {kind}"
             for kind in ("added", "removed", "relabelled")
@@ -154,7 +154,7 @@ def text(difference: Difference) -> str:
         lines += _listed(
             kind,
             [
-                f"{photo}  {' / '.join(rows[photo][name] for name in LABELS)}"
+                f"{photo}  {' / '.join(_plain(rows[photo][name]) for name in LABELS)}"
                 for photo in found
             ],
         )
@@ -165,7 +165,7 @@ def text(difference: Difference) -> str:
         lines += _listed(
             kind,
             [
-                f"{photo}  {column}: {old or '(none)'} → {new or '(none)'}"
+                f"{photo}  {column}: {_plain(old) or '-'} → {_plain(new) or '-'}"
                 for photo, column, old, new in changes
             ],
         )
@@ -176,11 +176,15 @@ def text(difference: Difference) -> str:
 def _listed(kind: str, found: list[str]) -> list[str]:
     if not found:
         return []
-    # names and credits come from outside: one line each, whatever is in them
-    shown = ["  " + " ".join(line.split()) for line in found[:SHOWN]]
+    shown = [f"  {line}" for line in found[:SHOWN]]
     if len(found) > SHOWN:
         shown.append(f"  and {len(found) - SHOWN:,} more; --json has all")
     return [f"{kind}:", *shown]
+
+
+def _plain(text: str) -> str:
+    """Names and credits come from outside: one line, and nothing a terminal obeys."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _changes(

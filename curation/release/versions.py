@@ -6,7 +6,7 @@ goes or gets another label, and within a minor one there are always the same pho
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -136,18 +136,28 @@ def published(folder: Path) -> Mapping[str, Path]:
     return dict(sorted(found.items(), key=lambda item: parts(item[0])))
 
 
-def predecessor(folder: Path, version: str) -> Published | None:
-    """The newest published version that is older than `version`; None for a first one.
+def past(folder: Path, version: str) -> tuple[Published, ...]:
+    """What was published from a work folder before `version`, oldest first.
 
     Raises:
-        InputError: its manifest cannot be read.
+        InputError: a manifest cannot be read.
     """
-    older = [
-        (name, path)
+    return tuple(
+        Published(raised(name, "none"), manifest.read(path))
         for name, path in published(folder).items()
         if parts(name) < parts(version)
+    )
+
+
+def holding(folder: Path, photos: Collection[str]) -> list[str]:
+    """Published versions that hold any of some photos, oldest first.
+
+    Raises:
+        InputError: a manifest cannot be read.
+    """
+    wanted = set(photos)
+    return [
+        name
+        for name, path in published(folder).items()
+        if wanted & manifest.read(path).rows.keys()
     ]
-    if not older:
-        return None
-    name, path = older[-1]
-    return Published(raised(name, "none"), manifest.read(path))

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +13,7 @@ import pyarrow as pa
 from curation import licences
 from curation.config import Dataset
 from curation.errors import InputError, WorkFolderError
-from curation.release import card, changelog, contents, manifest, swap, versions
+from curation.release import changelog, contents, documents, manifest, swap, versions
 from curation.release.contents import SPLITS, Contents, frame
 from curation.release.facts import Facts, collect
 from curation.release.pairs import write_pairs
@@ -35,7 +35,7 @@ def write(
     read: Callable[[str], bytes],
     provenance: Mapping[str, object],
     text: str | None = None,
-    before: versions.Published | None = None,
+    past: Sequence[versions.Published] = (),
     history: str = "",
 ) -> Facts:
     """Write the release that `datasets.load_dataset(folder)` opens.
@@ -55,8 +55,8 @@ def write(
             machine paths. Under key `agreement`, rows with question, alpha and ci
             are shown in the card.
         text: the dataset's own section of the card, in Markdown.
-        before: the release published before this one; CHANGELOG.md tells the
-            difference.
+        past: releases published before this one, oldest first; CHANGELOG.md tells
+            the differences.
         history: the CHANGELOG.md so far; its words and older sections are kept.
 
     Returns: what was written, as counted.
@@ -71,7 +71,7 @@ def write(
     changes = changelog.render(
         config.dataset.version,
         manifest.parse(manifest.render(chosen.every), name=manifest.NAME),
-        before=before,
+        past=past,
         history=history,
     )
     new = swap.partial(folder)
@@ -149,12 +149,11 @@ def _fill(
     made_by = config.model_dump(mode="json", exclude=set(_NOT_MADE_BY))
     record = portable({**provenance, "config": made_by})
     _write_text(folder / PROVENANCE, _json(record))
-    agreement = provenance.get("agreement", ())
-    readme = card.readme(
-        facts, config=config, splits=splits, pairs=pairs, sizes=_sizes(folder),
-        text=text, agreement=agreement if isinstance(agreement, list) else (),
+    documents.write(
+        folder, facts, chosen=chosen, config=config, tables=tables, read=read,
+        provenance=provenance, text=text, splits=splits, pairs=pairs,
+        sizes=_sizes(folder),
     )  # fmt: skip
-    _write_text(folder / "README.md", readme)
     write_checksums(folder)
     return facts
 

@@ -141,7 +141,11 @@ def test_a_forgotten_photo_leaves_with_its_copies_and_never_comes_back(world):
     world.json("forget", photo, "--reason", "asked by its author")
     assert not (world.work / "blobs" / photo[:2] / photo[2:4] / photo).exists()
     world.run()
-    for name, data in world.release().items():
+    files = world.release()
+    told = files.pop("takedowns.csv").decode().splitlines()
+    day = world.log("takedowns")[0]["at"][:10]
+    assert told == ["photo_id,date", *(f"{one},{day}" for one in sorted([photo, copy]))]
+    for name, data in files.items():
         assert photo.encode() not in data, name
         assert copy.encode() not in data, name
     assert world.json("check") == {"ok": True, "faults": []}
