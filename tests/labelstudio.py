@@ -20,7 +20,8 @@ CACHE = Path(
     os.environ.get("COUNTERSET_CACHE")
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "counterset"
 )
-# read at import: the tests' own cache folder comes later (tests/conftest.py)
+# kept at import, for processes that inherit the tests' own cache folder (conftest.py)
+os.environ["COUNTERSET_CACHE"] = str(CACHE)
 HOME = CACHE / "label-studio-1.23.2"
 PASSWORD = "correct horse battery"
 
