@@ -78,12 +78,7 @@ def publish(
     start = time.perf_counter()
     if plan.pull_request:
         return _propose(plan, hub, say)
-    if plan.tagged:
-        commit = plan.tags[plan.tag]
-    else:
-        hub.may_write(plan.repo)
-        commit = _commit(plan, hub, _ready(plan, hub, say), say)
-        _tag(plan, hub, commit, say)
+    commit = send(plan, hub=hub, say=say)
     published = time.perf_counter()
     compared = _checked(plan, hub, shelf, commit, say)
     return {
@@ -102,6 +97,25 @@ def publish(
         "compare_seconds": round(time.perf_counter() - published, 3),
         "notices": list(plan.notices),
     }
+
+
+def send(
+    plan: Plan, *, hub: Hub, say: Callable[[str], None] = lambda line: None
+) -> str:
+    """Make the release visible, and tag it; returns the tagged commit.
+
+    What is done already is not done again.
+
+    Raises:
+        ConfigError: there is no token, or it may not write.
+        HubError: the Hub failed or refused, or someone else changed it meanwhile.
+    """
+    if plan.tagged:
+        return plan.tags[plan.tag]
+    hub.may_write(plan.repo)
+    commit = _commit(plan, hub, _ready(plan, hub, say), say)
+    _tag(plan, hub, commit, say)
+    return commit
 
 
 def _ready(plan: Plan, hub: Hub, say: Callable[[str], None]) -> str | None:
