@@ -191,6 +191,9 @@ def rebuild(
         Path | None,
         typer.Option("-c", "--config", help="For its [http], [fetch] and [run]."),
     ] = None,
+    index: Annotated[
+        bool, typer.Option("--index", help="ImageNet index before class names.")
+    ] = False,
     jobs: Annotated[
         int,
         typer.Option(min=0, max=64, help="Photos at once; 0: http.connections."),
@@ -203,7 +206,7 @@ def rebuild(
 
     with logging(quiet) as say:
         result, trouble = rebuilding.through_http(
-            listing, out, config=config, jobs=jobs, say=say
+            listing, out, config=config, index=index, jobs=jobs, say=say
         )
     told(result, as_json)
     if trouble:

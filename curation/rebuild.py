@@ -37,7 +37,7 @@ from curation.fetching import Row, fetch
 from curation.http import Door
 from curation.http.urls import masked
 from curation.progress import Say, progress
-from curation.release.folders import safe
+from curation.release.folders import place_of
 from curation.release.metadata import EXTENSIONS
 from curation.release.urls import Photo, read_urls, write_rows
 from evaluation.images import sniff
@@ -102,6 +102,7 @@ def rebuild(
     http: Http,
     limits: Fetch,
     say: Say,
+    index: bool = False,
 ) -> Rebuilt:
     """Fetch the photos of a list that are not there yet, and verify all.
 
@@ -113,6 +114,7 @@ def rebuild(
         http: how many are fetched at once.
         limits: on the files that are let in.
         say: told how far it is.
+        index: as `release.export_folders` takes it.
 
     Returns: what is there and what is not; missing.csv has every reason.
 
@@ -123,14 +125,20 @@ def rebuild(
     listed = read_urls(listing)
     try:
         with _held(out):
-            return _Run(listed, out, limits).run(door, http, say)
+            return _Run(listed, out, limits, index=index).run(door, http, say)
     except OSError as error:
         message = f"{out}: cannot be written ({error.strerror or error})"
         raise WorkFolderError(message) from error
 
 
 def through_http(
-    listing: Path, out: Path, *, config: Path | None, jobs: int, say: Say
+    listing: Path,
+    out: Path,
+    *,
+    config: Path | None,
+    index: bool,
+    jobs: int,
+    say: Say,
 ) -> tuple[dict[str, Any], CounterSetError | None]:
     """Rebuild with the limits of a dataset.toml, or without one the usual limits.
 
@@ -138,6 +146,7 @@ def through_http(
         listing: as `rebuild` takes it.
         out: likewise.
         config: file whose sections http, fetch and run hold; None: none.
+        index: as `rebuild` takes it.
         jobs: photos fetched at once; 0: `http.connections`.
         say: likewise.
 
@@ -156,7 +165,9 @@ def through_http(
     if jobs:
         http = http.model_copy(update={"connections": jobs})
     with HttpDoor(http) as door:
-        found = rebuild(listing, out, door=door, http=http, limits=limits, say=say)
+        found = rebuild(
+            listing, out, door=door, http=http, limits=limits, say=say, index=index
+        )
     result = {
         "out": str(out),
         "photos": found.photos,
@@ -198,8 +209,11 @@ def _held(out: Path) -> Iterator[None]:
 class _Run:
     """One rebuild: what is there by photo_id, and why the others are not."""
 
-    def __init__(self, listed: Sequence[Photo], out: Path, limits: Fetch) -> None:
-        self._listed, self._out, self._limits = listed, out, limits
+    def __init__(
+        self, listed: Sequence[Photo], out: Path, limits: Fetch, *, index: bool
+    ) -> None:
+        self._listed, self._out = listed, out
+        self._limits, self._index = limits, index
         starts = Counter(photo.photo_id[:16] for photo in listed)
         self._stems = {
             photo.photo_id: photo.photo_id[
@@ -225,8 +239,7 @@ class _Run:
         )
 
     def _folder(self, photo: Photo) -> Path:
-        group = safe(f"{photo.group}-{photo.background}")
-        return self._out / safe(photo.class_name) / group
+        return self._out / place_of(photo.facts, index=self._index)
 
     def _look(self) -> int:
         """Take in what is there; how many photos the list does not have.

@@ -43,7 +43,7 @@ def export_folders(release: Path, out: Path, *, index: bool = False) -> int:
         swap.settle(out)
         new.mkdir()
         for row in rows(shards):
-            _write(new / _folder(row, index=index), row)
+            _write(new / place_of(row, index=index), row)
             count += 1
         shutil.copyfile(release / LICENCES, new / LICENCES)
         swap.replace(out)
@@ -89,14 +89,25 @@ def rows(
                     yield row | named | {"group": groups[row["group"]]}
 
 
-def _folder(row: Mapping[str, Any], *, index: bool) -> Path:
+def place_of(row: Mapping[str, Any], *, index: bool) -> Path:
+    """Folder of a photo, inside any folder whatever its class is called.
+
+    Args:
+        row: has class, background, group and, maybe, imagenet_index.
+        index: put the ImageNet index before the class's name, where there is one.
+
+    Example:
+        >>> row = {"class": "ostrich", "background": "water", "group": "counter"}
+        >>> place_of(row | {"imagenet_index": 9}, index=True).as_posix()
+        '9 ostrich/counter-water'
+    """
     name = row["class"]
-    if index and row["imagenet_index"] is not None:
+    if index and row.get("imagenet_index") not in (None, ""):
         name = f"{row['imagenet_index']} {name}"
-    return Path(safe(name)) / safe(f"{row['group']}-{row['background']}")
+    return Path(_safe(name)) / _safe(f"{row['group']}-{row['background']}")
 
 
-def safe(name: str) -> str:
+def _safe(name: str) -> str:
     """A name that stays inside its folder, whatever wrote the release."""
     return re.sub(r"[/\\\x00-\x1f]", "_", name).lstrip(".") or "_"
 
@@ -104,7 +115,7 @@ def safe(name: str) -> str:
 def _write(folder: Path, row: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     suffix = Path(row["image"]["path"]).suffix
-    path = folder / safe(f"{row['photo_id'][:16]}{suffix}")
+    path = folder / _safe(f"{row['photo_id'][:16]}{suffix}")
     if path.exists():  # two photos whose ids start alike
-        path = folder / safe(f"{row['photo_id']}{suffix}")
+        path = folder / _safe(f"{row['photo_id']}{suffix}")
     path.write_bytes(row["image"]["bytes"])

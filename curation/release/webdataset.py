@@ -14,6 +14,7 @@ import io
 import shutil
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,10 +100,10 @@ def export_webdataset(
         swap.settle(out)
         new.mkdir()
         for side, paths in shards.items():
-            tars = _Writer(new / side, _many(paths, shard_bytes), shard_bytes)
-            for row in rows(paths):
-                rewritten += tars.add(row, place[row["class"]])
-            tars.close()
+            many = _many(paths, shard_bytes)
+            with closing(_Writer(new / side, many, shard_bytes)) as tars:
+                for row in rows(paths):
+                    rewritten += tars.add(row, place[row["class"]])
             written[side] = tars.count
             photos += tars.photos
         _texts(new, space)
@@ -188,6 +189,7 @@ class _Writer:
         """Finish, and say how many tars there are."""
         if self._tar is not None:
             self._tar.close()
+            self._tar = None
         (self._folder / "nshards.txt").write_text(f"{self.count}\n")
 
     def _open(self, size: int) -> tarfile.TarFile:

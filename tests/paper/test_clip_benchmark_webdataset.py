@@ -1,0 +1,129 @@
+"""clip-benchmark itself runs on our tars, and finds what `counterset evaluate` finds.
+
+Its command reads the folder as it lies, with its own defaults; only mixed precision is
+off. Over ImageNet's 1,000 classes every photo's answer is compared, since accuracies of
+random weights say little there.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from curation.release.webdataset import export_webdataset
+from tests.conftest import TINY
+from tests.world import make
+
+GROUPS = ("common", "counter")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A small checkpoint whose answers differ between photos, though random."""
+    import open_clip
+    import torch
+
+    torch.manual_seed(3)
+    folder = tmp_path_factory.mktemp("checkpoint")
+    network = open_clip.CLIP(**TINY)
+    with torch.no_grad():
+        for weights in network.parameters():
+            if weights.ndim == 2:
+                weights.mul_(4)
+    about = {"model_cfg": TINY, "preprocess_cfg": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(about))
+    torch.save(network.state_dict(), folder / "open_clip_pytorch_model.bin")
+    return f"local-dir:{folder}"
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory, checkpoint):
+    """A release of a small world."""
+    world = make(tmp_path_factory.mktemp("world"), f"open_clip:{checkpoint}")
+    world.run("--until", "tasks")
+    world.label()
+    world.run("--until", "release")
+    return world.work / "release"
+
+
+def measured(release, checkpoint, labels, out):
+    """What `counterset evaluate` says: the result, and predictions by photo_id."""
+    command = [sys.executable, "-m", "curation.cli", "evaluate"]
+    command += ["-m", f"open_clip:{checkpoint}", "-d", str(release)]
+    command += ["--label-space", labels, "--out", str(out), "--json"]
+    subprocess.run(command, check=True, capture_output=True)
+    result = json.loads((out / "results.json").read_text())["results"][0]
+    (path,) = (out / "predictions").glob("**/*.parquet")
+    rows = pl.from_arrow(pq.read_table(path)).to_dicts()
+    return result, {row["photo_id"]: row for row in rows}
+
+
+def peer(root: Path, group, checkpoint, out):
+    """What the command `clip_benchmark eval` says."""
+    command = [str(Path(sys.executable).parent / "clip_benchmark"), "eval"]
+    command += ["--dataset", "wds/small-world", "--dataset_root", str(root)]
+    command += ["--split", group, "--model", checkpoint, "--pretrained", "none"]
+    command += ["--no_amp", "--output", str(out)]
+    done = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True,
+        text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.read_text())["metrics"]
+
+
+@pytest.mark.slow
+def test_its_command_finds_the_accuracy_of_each_group(release, checkpoint, tmp_path):
+    tars = export_webdataset(release, tmp_path / "tars")
+    assert tars.photos == 31
+    ours, rows = measured(release, checkpoint, "dataset", tmp_path / "ours")
+    assert len({row["predicted"] for row in rows.values()}) == 2
+    for group in GROUPS:
+        found = peer(tmp_path / "tars", group, checkpoint, tmp_path / f"{group}.json")
+        assert 100 * found["acc1"] == pytest.approx(ours[f"micro_{group}"])
+        assert 100 * found["mean_per_class_recall"] == pytest.approx(ours[group])
+    assert ours["micro_common"] != ours["micro_counter"]
+
+
+@pytest.mark.slow
+def test_one_of_a_thousand_every_answer_is_the_same(release, checkpoint, tmp_path):
+    import open_clip
+    import torch
+    from clip_benchmark.datasets.builder import build_dataset
+    from clip_benchmark.metrics import zeroshot_classification as peer_metrics
+
+    export_webdataset(release, tmp_path / "tars", labels="imagenet")
+    _, rows = measured(release, checkpoint, "imagenet", tmp_path / "ours")
+    network, _, transform = open_clip.create_model_and_transforms(checkpoint)
+    tokenizer = open_clip.get_tokenizer(checkpoint)
+    answers = {}
+    for group in GROUPS:
+        dataset = build_dataset(
+            "wds/small-world", root=str(tmp_path / "tars"), split=group,
+            transform=transform,
+        )  # fmt: skip
+        assert len(dataset.classes) == 1000
+        loader = torch.utils.data.DataLoader(dataset.batched(8), batch_size=None)
+        if not answers:
+            weights = peer_metrics.zero_shot_classifier(
+                network.eval(), tokenizer, dataset.classes, dataset.templates, "cpu",
+                amp=False,
+            )  # fmt: skip
+        logits, truth = peer_metrics.run_classification(
+            network, weights, loader, "cpu", amp=False
+        )
+        shards = sorted((release / "data").glob(f"{group}-*.parquet"))
+        ids = pq.read_table(shards, columns=["photo_id"])["photo_id"].to_pylist()
+        given = np.stack([logits.argmax(dim=1).numpy(), truth.numpy()], axis=1)
+        answers |= dict(zip(ids, given.tolist(), strict=True))
+    assert answers == {
+        photo: [row["predicted"], row["label"]] for photo, row in rows.items()
+    }
+    assert {truth for _, truth in answers.values()} == {235, 296}
+    assert len({best for best, _ in answers.values()}) > 3
