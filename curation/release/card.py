@@ -6,7 +6,6 @@ for Datasets (Gebru et al. 2021), each said once.
 """
 
 import html
-import math
 import re
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from curation.release.pictures import Picture
 from curation.release.portable import portable
 from curation.release.shards import Split
 from curation.release.story import Story
+from curation.release.text import cell, count, many, number
 
 OWN = "\x00own text\x00"
 _SIZES = (
@@ -132,6 +132,13 @@ def sections(markdown: str) -> dict[str, str]:
     }
 
 
+def check(folder: Path) -> list[str]:
+    """What a release's card states that its files do not bear out, see `checks`."""
+    from curation.release import checks  # which reads what is written from the card
+
+    return checks.check(folder)
+
+
 def _plain(line: str) -> str:
     line = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", line.removeprefix("- "))
     line = re.sub(r"(?<!\\)(?:\*\*|`)", "", line)
@@ -223,32 +230,11 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "cell": cell, "count": _count, "number": _number, "interval": _points,
+        "cell": cell, "count": count, "number": number, "interval": _points,
         "names": _names, "accuracies": _accuracies, "portable": portable,
         "many": many, "percent": _percent, "bytes": _bytes, "address": _address,
     }  # fmt: skip
     return environment
-
-
-def cell(text: str) -> str:
-    r"""Text from outside as one line of Markdown that shows it and does nothing.
-
-    Example:
-        >>> print(cell("a|b\n<script>"))
-        a\|b &lt;script&gt;
-    """
-    line = html.escape(" ".join(str(text).split()), quote=False)
-    return re.sub(r"([\\`*_\[\]|{}~])", r"\\\1", line)
-
-
-def many(number: int, one: str, more: str = "") -> str:
-    """A count with what is counted.
-
-    Example:
-        >>> many(1, "photo"), many(1200, "photo"), many(0, "class", "classes")
-        ('1 photo', '1,200 photos', '0 classes')
-    """
-    return f"{_count(number)} {one if number == 1 else more or one + 's'}"
 
 
 def _percent(fraction: float) -> str:
@@ -270,16 +256,6 @@ def _address(url: str) -> str:
     return re.sub(r"[\s()<>\[\]|`\\\"]", lambda m: f"%{ord(m[0]):02X}", url)
 
 
-def _count(number: int) -> str:
-    return f"{number:,}"
-
-
-def _number(number: float | None, digits: int = 1) -> str:
-    if number is None or not math.isfinite(number):
-        return "–"
-    return str(number) if isinstance(number, int) else f"{number:.{digits}f}"
-
-
 def _points(interval: Interval | None) -> str:
     if interval is None:
         return "–"
@@ -293,4 +269,4 @@ def _names(cells: tuple[Cell, ...]) -> str:
 
 
 def _accuracies(cells: tuple[Cell, ...]) -> str:
-    return ", ".join(f"{cell(c.background)} {_number(c.accuracy)}" for c in cells)
+    return ", ".join(f"{cell(c.background)} {number(c.accuracy)}" for c in cells)

@@ -177,24 +177,24 @@ def _responsible(
     return dict(sorted(found.items()))
 
 
+def files(release: Path) -> set[str]:
+    """Paths of the files that are listed: all but those of `UNLISTED`."""
+    there = (p for p in release.rglob("*") if p.is_file())
+    return {p.relative_to(release).as_posix() for p in there} - set(UNLISTED)
+
+
 def _files(release: Path) -> list[dict[str, Any]]:
-    """Every file with its size and sum, but those of `UNLISTED`."""
     return [
         {
             "@type": "cr:FileObject",
             "@id": name,
             "name": name,
             "contentUrl": name,
-            "contentSize": f"{path.stat().st_size} B",
-            "encodingFormat": _FORMATS.get(path.suffix, "text/plain"),
-            "sha256": _sha256(path),
+            "contentSize": f"{(release / name).stat().st_size} B",
+            "encodingFormat": _FORMATS.get(Path(name).suffix, "text/plain"),
+            "sha256": sha256(release / name),
         }
-        for name, path in sorted(
-            (path.relative_to(release).as_posix(), path)
-            for path in release.rglob("*")
-            if path.is_file()
-        )
-        if name not in UNLISTED
+        for name in sorted(files(release))
     ]
 
 
@@ -288,7 +288,8 @@ def _field(config: str, name: str, column: Column) -> dict[str, Any]:
     return field
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of a file's bytes, lower-case hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
