@@ -159,7 +159,6 @@ def _front(
     # of a group without photos there is no file
     every = [f"data/{name}-*" for name, split in splits.items() if split.photos]
     whole = {"photos": sum(splits.values(), Split(0, 0, frozenset()))}
-    features = yaml_features(photo_columns(names))
     test = [{"split": "test", "path": "pairs/test-*"}]
     return DatasetCardData(
         license=own or "other",
@@ -181,8 +180,9 @@ def _front(
             {"config_name": "pairs", "data_files": test},
         ],
         dataset_info=[
-            _info("default", features, groups, sizes),
-            _info("all", features, whole, sizes),
+            # each its own, for YAML writes the same object as a reference
+            _info("default", yaml_features(photo_columns(names)), groups, sizes),
+            _info("all", yaml_features(photo_columns(names)), whole, sizes),
             _info("pairs", yaml_features(pair_columns(names)), {"test": pairs}, sizes),
         ],
     )

@@ -173,6 +173,6 @@ def _moves(difference: Difference) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    from curation.release.card import cell
+    from curation.release.text import cell
 
     return cell(text) or "(none)"

@@ -366,6 +366,11 @@ def test_features_are_those_datasets_would_write(written):
     card = DatasetCard.load(folder / "README.md").data.to_dict()
     infos = {info["config_name"]: info for info in card["dataset_info"]}
     assert infos["default"]["features"] == features._to_yaml_list()
+    assert infos["all"]["features"] == infos["default"]["features"]
+    assert "&id" not in (folder / "README.md").read_text()  # no YAML references
+    schemas = {pq.read_schema(path) for path in (folder / "data").iterdir()}
+    assert len({one.metadata[b"huggingface"] for one in schemas}) == 1
+    assert all(one.equals(schema) for one in schemas)
     pairs = pq.read_schema(folder / "pairs/test-00000-of-00001.parquet")
     expected = Features.from_arrow_schema(pairs)._to_yaml_list()
     assert infos["pairs"]["features"] == expected
