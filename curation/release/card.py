@@ -7,6 +7,7 @@ for Datasets (Gebru et al. 2021), each said once.
 
 import html
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -232,7 +233,8 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "cell": cell, "count": count, "number": number, "interval": _points,
         "names": _names, "accuracies": _accuracies, "portable": portable,
-        "many": many, "percent": _percent, "bytes": _bytes, "address": _address,
+        "many": many, "percent": _percent, "reasons": _reasons, "bytes": _bytes,
+        "address": _address,
     }  # fmt: skip
     return environment
 
@@ -249,10 +251,21 @@ def _bytes(number: int) -> str:
     return f"{number:,.3g} GB"
 
 
-def _address(url: str) -> str:
-    """A web address that ends no Markdown link; nothing of what is none."""
-    if not re.match(r"https?://", url):
+def _reasons(counts: Mapping[str, int]) -> dict[str, int]:
+    """Reasons without the photo or number each may name, most frequent first."""
+    found: Counter[str] = Counter()
+    for reason, photos in counts.items():
+        plain = re.sub(r" of [0-9a-f]{64}$", "", reason)
+        found[re.sub(r"(?<=too few photos): .*", "", plain)] += photos
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _address(text: str) -> str:
+    """The first web address in a text, such that it ends no Markdown link."""
+    found = re.search(r"https?://[^\s|]+", text)
+    if found is None:
         return "#examples"
+    url = found[0]
     return re.sub(r"[\s()<>\[\]|`\\\"]", lambda m: f"%{ord(m[0]):02X}", url)
 
 

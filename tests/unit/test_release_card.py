@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,8 +188,8 @@ def test_what_is_told_of_people_and_sources(text):
         "9 of 14 photos state the day the animal was seen: 2024-05-01 to 2024-05-09.",
         "**9 photos are from iNaturalist.**",
         "training machine-learning models for commercial purposes",
-        "The answers that stand came from Label Studio: 1, files: 9, given "
-        "2026-03-01 to 2026-03-04.",
+        "The answers that stand, to all questions, came from Label Studio: 1, files: 9, "
+        "given 2026-03-01 to 2026-03-04.",
         "A photo was skipped 1 time.",
         "1 of 10 standing answers was given with a proposal in view",
         "0.710 (95 % interval 0.500 to 0.900), from 1 photo answered at least twice by "
@@ -385,6 +386,46 @@ def test_code_in_and_outside_a_checkout(tmp_path):
     assert code(tmp_path) == {"version": code(tmp_path)["version"]}
     (tmp_path / ".git").mkdir()  # somebody else's, or broken
     assert set(code(tmp_path)) == {"version"}
+
+
+def test_code_of_a_checkout_says_whether_it_was_changed(tmp_path):
+    def git(*words):
+        subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b.org", *words],
+            cwd=tmp_path, check=True, capture_output=True,
+        )  # fmt: skip
+
+    (tmp_path / "curation").mkdir()
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "curation/provenance.py").write_text("")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "one")
+    before = code(tmp_path)
+    assert (len(before["commit"]), before["changed"]) == (40, False)
+    (tmp_path / "notes.txt").write_text("no part of the packages")
+    assert code(tmp_path) == before
+    (tmp_path / "curation/new.py").write_text("")
+    assert code(tmp_path) == before | {"changed": True}
+
+
+def test_reasons_name_no_photo(tmp_path):
+    world = World()
+    found = world.tables()
+    groups = found["groups"].to_pylist()
+    spare = [row for row in groups if row["group"] == "unused"]
+    more = [
+        spare[0] | {"photo_id": letter * 64, "reason": f"duplicate of {letter * 64}"}
+        for letter in "ab"
+    ]
+    found["groups"] = schemas.from_rows([*groups, *more], "groups")
+    photos = found["duplicates"].to_pylist()
+    merged = [photos[0] | {"photo_id": row["photo_id"]} for row in more]
+    found["duplicates"] = schemas.from_rows([*photos, *merged], "duplicates")
+    write(tmp_path / "release", world, tables=found)
+    text = text_of(tmp_path / "release")
+    assert "duplicate (2)" in text
+    assert "a" * 64 not in text
 
 
 def test_quality_has_no_names_and_keeps_the_spread():
