@@ -347,6 +347,7 @@ def publish(
             route, repo, hub=hub, private=private, gated=asked_for(gated),
             pull_request=pull_request,
         )  # fmt: skip
+        plan = publishing.follow(plan, route, hub=hub, remember=not dry_run)
         if dry_run and as_json:
             as_object(publishing.told(plan))
         elif not as_json:

@@ -128,21 +128,6 @@ def stands(
     return (release / NAME).read_text(encoding="utf-8") == told
 
 
-def rewrite(
-    release: Path, version: str, *, past: Sequence[Published], history: str
-) -> None:
-    """Write a finished release's CHANGELOG.md anew, and its checksums.
-
-    For a release whose predecessor became known later, such as from the Hub.
-    """
-    from curation.release.write import write_checksums
-
-    after = manifest.read(release / manifest.NAME)
-    told = render(version, after, past=past, history=history)
-    (release / NAME).write_text(told, encoding="utf-8", newline="\n")
-    write_checksums(release)
-
-
 def _counted(releases: Sequence[Published]) -> str:
     """What is counted of the last of some releases."""
     *past, last = releases

@@ -48,6 +48,16 @@ def parts(version: str) -> tuple[int, int, int]:
     return int(found[1]), int(found[2]), int(found[3])
 
 
+def is_version(text: str) -> bool:
+    """Whether it is a version, or the tag of one.
+
+    Example:
+        >>> is_version("v1.0.0"), is_version("1.0.0-draft")
+        (True, False)
+    """
+    return _FORM.fullmatch(text) is not None
+
+
 def least(difference: "Difference", before: str) -> str:
     """The least version that may follow `before`; itself where nothing differs.
 
@@ -131,7 +141,7 @@ def published(folder: Path) -> Mapping[str, Path]:
     found = {
         path.parent.name: path.parent
         for path in folder.glob(f"published/*/{manifest.NAME}")
-        if _FORM.fullmatch(path.parent.name)
+        if is_version(path.parent.name)
     }
     return dict(sorted(found.items(), key=lambda item: parts(item[0])))
 

@@ -154,7 +154,7 @@ def _fill(
         provenance=provenance, text=text, splits=splits, pairs=pairs,
         sizes=_sizes(folder),
     )  # fmt: skip
-    write_checksums(folder)
+    _write_checksums(folder)
     return facts
 
 
@@ -200,7 +200,7 @@ def _takedowns(tables: Mapping[str, pa.Table]) -> str:
     return "photo_id,date\n" + "".join(f"{photo},{day}\n" for photo, day in rows)
 
 
-def write_checksums(folder: Path) -> None:
+def _write_checksums(folder: Path) -> None:
     """List every other file with its sha256."""
     names = [name for name in _files(folder) if name != CHECKSUMS]
     lines = [f"{_sha256(folder / name)}  {name}\n" for name in names]

@@ -11,6 +11,7 @@ import pytest
 
 from curation.release import diff, versions
 from evaluation.examples import open_examples
+from tests.publishing import Mine, released
 
 UPLOAD = """
 import sys
@@ -170,3 +171,34 @@ def test_releases_on_the_hub_are_compared_by_their_manifests(hub, tmp_path):
         assert failed.returncode == 4, failed.stderr
         assert word in failed.stderr
         assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.slow
+def test_a_version_published_from_elsewhere_is_told_of(
+    hub, shared_tmp, tiny_clip, tmp_path
+):
+    first = Mine.copy(released(shared_tmp, tiny_clip), tmp_path / "one")
+    second = Mine.copy(released(shared_tmp, tiny_clip), tmp_path / "two")
+    done = first.publish(hub, "org/small", "--yes")
+    assert done.returncode == 0, done.stderr
+    second.version("1.0.1")
+    looked = second.publish(hub, "org/small", "--dry-run")
+    assert looked.returncode == 3
+    assert "since v1.0.0" in looked.stdout
+    assert not (second.work / "published").exists()
+    refused = second.publish(hub, "org/small", "--yes")
+    assert refused.returncode == 3
+    assert "since v1.0.0, published from another work folder" in refused.stderr
+    second.invoke("run", "--until", "release", "-c", str(second.config))
+    done = second.publish(hub, "org/small", "--yes")
+    assert done.returncode == 0, done.stderr
+    text = hub.files("org/small", "v1.0.1")["CHANGELOG.md"].decode()
+    assert "Since 1.0.0: no photo changed." in text
+    assert text.index("## 1.0.1") < text.index("## 1.0.0")
+
+    second.version("1.0.2")
+    kept = second.work / "published/1.0.1/manifest.csv"
+    kept.write_text("\n".join(kept.read_text().splitlines()[:-1]) + "\n")
+    refused = second.publish(hub, "org/small", "--yes")
+    assert refused.returncode == 3
+    assert "CHANGELOG.md is older" in refused.stderr
