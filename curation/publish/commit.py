@@ -35,7 +35,7 @@ def confirm(plan: Plan, *, yes: bool, ask: Callable[[str], bool] | None = None) 
         ConfigError: they did not agree, or nobody can be asked.
     """
     _refuse(plan)
-    if yes or plan.tagged:
+    if yes or plan.idle:
         return
     if ask is None or not sys.stdin.isatty():
         message = "nobody is at a terminal to be asked: add --yes, or --dry-run to look"
@@ -110,10 +110,13 @@ def send(
         ConfigError: there is no token, or it may not write.
         HubError: the Hub failed or refused, or someone else changed it meanwhile.
     """
-    if plan.tagged:
+    if plan.idle:
         return plan.tags[plan.tag]
     hub.may_write(plan.repo)
-    commit = _commit(plan, hub, _ready(plan, hub, say), say)
+    head = _ready(plan, hub, say)
+    if plan.tagged:
+        return plan.tags[plan.tag]
+    commit = _commit(plan, hub, head, say)
     _tag(plan, hub, commit, say)
     return commit
 
@@ -132,9 +135,8 @@ def _ready(plan: Plan, hub: Hub, say: Callable[[str], None]) -> str | None:
         if set(tree) - _FRESH and not plan.holds(tree):
             raise _moved(plan, hub)
     private = True if plan.private and not head.private else None
-    gated = plan.gated if plan.gated and head.gated != plan.gated else None
-    if private or gated:  # before there is anything to see
-        hub.set(plan.repo, private=private, gated=gated)
+    if private or plan.gated:  # before there is anything to see
+        hub.set(plan.repo, private=private, gated=plan.gated)
     return head.commit
 
 
@@ -189,7 +191,7 @@ def _title(plan: Plan) -> str:
 def _tag(plan: Plan, hub: Hub, commit: str, say: Callable[[str], None]) -> None:
     def landed() -> str | None:
         at = hub.tags(plan.repo).get(plan.tag)
-        if at is None or at == commit or plan.holds(hub.tree(plan.repo, at)):
+        if at is None or at == commit or plan.holds(hub.tree(plan.repo, plan.tag)):
             return at
         message = (
             f"{plan.repo}: tag {plan.tag} was made by someone else meanwhile and holds "

@@ -36,7 +36,7 @@ class Plan:
             that are there already. Files that were never the release's are in none.
         latest: the newest tagged version there, None without one.
         difference: photos and texts against `latest`; None without one.
-        private, gated: what is asked for; None leaves it as it is.
+        private, gated: what is to be set; None leaves it as it is.
         pull_request: propose the change instead of making it.
         tagged: the tag is there, and holds this very release.
         notices: what a person should know.
@@ -71,6 +71,11 @@ class Plan:
     def commits(self) -> bool:
         """Whether the head must change."""
         return not self.tagged and bool(self.add or self.change or self.delete)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to change."""
+        return self.tagged and not self.private and not self.gated
 
     @property
     def bytes(self) -> int:
@@ -118,14 +123,15 @@ def plan(
     tree = hub.tree(repo, head.commit) if head and head.commit else {}
     tags = hub.tags(repo) if head else {}
     tag = f"v{version}"
-    tagged = tag in tags and _same(files, hub.tree(repo, tags[tag]))
+    tagged = tag in tags and _same(files, hub.tree(repo, tag))
     delete = _gone(hub, repo, head, tree, files)
-    latest, difference = _latest(hub, repo, tags, tag, folder)
+    others = set(tags) - {tag} if tagged else set(tags)
+    latest, difference = _latest(hub, repo, others, folder)
     if not tagged:
         refused += _version(tag, tags, latest, difference)
         refused += _strangers(folder, files, set(tree) - set(delete))
     notices = [
-        *_edited(hub, repo, tags, latest, tree, files),
+        *_edited(hub, repo, latest, tree, files),
         *_settings(head, private=private, gated=gated),
         *_visible(route, latest),
     ]
@@ -135,7 +141,9 @@ def plan(
         repo=repo, endpoint=hub.endpoint, version=version, files=files, head=head,
         tags=tags, add=tuple(add), change=tuple(change), delete=tuple(sorted(delete)),
         keep=tuple(sorted(set(files) - set(add) - set(change))), latest=latest,
-        difference=difference, private=private or None, gated=gated,
+        difference=difference,
+        private=True if private and not (head and head.private) else None,
+        gated=None if head and head.gated == gated else gated,
         pull_request=pull_request, tagged=tagged, notices=tuple(notices),
         refused=tuple(refused),
     )  # fmt: skip
@@ -162,20 +170,20 @@ def _gone(
 
 
 def _latest(
-    hub: Hub, repo: str, tags: Mapping[str, str], tag: str, folder: Path
+    hub: Hub, repo: str, tags: set[str], folder: Path
 ) -> tuple[str | None, Difference | None]:
-    """The newest version there besides this one, and what is different since."""
-    others = [name for name in tags if _TAG.fullmatch(name) and name != tag]
+    """The newest version among tags, and what is different since."""
+    others = [name for name in tags if _TAG.fullmatch(name)]
     if not others:
         return None, None
     latest = max(others, key=versions.parts)
     with tempfile.TemporaryDirectory() as place:
         before = Path(place)
-        there = hub.tree(repo, tags[latest])
+        there = hub.tree(repo, latest)
         if MANIFEST not in there:
             return latest, None
         for name in {MANIFEST, LICENCES} & set(there):
-            (before / name).write_bytes(hub.read(repo, name, tags[latest]))
+            (before / name).write_bytes(hub.read(repo, name, latest))
         difference = diff.compare(
             diff.manifest(str(before)), diff.manifest(str(folder))
         )
@@ -191,23 +199,21 @@ def _version(
     """Why this version cannot be the next."""
     if tag in tags:
         yield (
-            f"tag {tag} is there and holds another release: raise dataset.version, "
-            "then `counterset run`; a version that people may have loaded never changes"
+            f"tag {tag} is there and holds another release; a version that people may "
+            "have loaded never changes: raise dataset.version, then `counterset run`"
         )
-        return
     if latest is None:
         return
-    if difference is None:
-        if versions.parts(tag) <= versions.parts(latest):
-            yield (
-                f"version {tag[1:]} is not above {latest}, which is on the Hub: raise "
-                "dataset.version, then `counterset run`"
-            )
-        return
-    try:
-        versions.check(difference, before=latest, stated=tag)
-    except ConfigError as error:
-        yield str(error)
+    if difference is not None:
+        try:
+            versions.check(difference, before=latest, stated=tag[1:])
+        except ConfigError as error:
+            yield str(error)
+    elif tag not in tags and versions.parts(tag) <= versions.parts(latest):
+        yield (
+            f"version {tag[1:]} is not above {latest}, which is on the Hub: raise "
+            "dataset.version, then `counterset run`"
+        )
 
 
 def _strangers(
@@ -229,7 +235,6 @@ def _strangers(
 def _edited(
     hub: Hub,
     repo: str,
-    tags: Mapping[str, str],
     latest: str | None,
     tree: Mapping[str, Blob],
     files: Mapping[str, File],
@@ -239,7 +244,7 @@ def _edited(
         if tree and CHECKSUMS not in tree and "README.md" in tree:
             yield "the repository has a README.md of its own, which is replaced"
         return
-    then = hub.tree(repo, tags[latest])
+    then = hub.tree(repo, latest)
     edited = sorted(
         path
         for path in set(files) & set(tree) & set(then)
