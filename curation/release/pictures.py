@@ -1,6 +1,7 @@
 """Pictures of a card, drawn from what it states; equal facts give equal bytes."""
 
 import io
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,9 @@ def _save(path: Path, paint: Callable[[], "Figure"]) -> str:
     import matplotlib as mpl
 
     path.parent.mkdir(exist_ok=True)
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
+        # a name in letters the font lacks is drawn as boxes; the table has it
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
         mpl.rcdefaults()  # a matplotlibrc of the user's would change the bytes
         mpl.rcParams.update(_STYLE)  # type: ignore[arg-type]
         file = io.BytesIO()
@@ -168,8 +171,9 @@ def _photos(facts: Facts) -> "Figure":
         places = [place + shift for place in range(len(counts))]
         axes.barh(places, counts, height=0.36, color=colour, label=label)
     _named(axes, [pair.name for pair in facts.pairs])
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("photos")
-    axes.legend(loc="lower right", frameon=False)
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
     return figure
 
 

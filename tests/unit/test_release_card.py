@@ -188,8 +188,8 @@ def test_what_is_told_of_people_and_sources(text):
         "9 of 14 photos state the day the animal was seen: 2024-05-01 to 2024-05-09.",
         "**9 photos are from iNaturalist.**",
         "training machine-learning models for commercial purposes",
-        "The answers that stand, to all questions, came from Label Studio: 1, files: 9, "
-        "given 2026-03-01 to 2026-03-04.",
+        "The answers that stand, to all questions, came from Label Studio: 1, files: "
+        "9, given 2026-03-01 to 2026-03-04.",
         "A photo was skipped 1 time.",
         "1 of 10 standing answers was given with a proposal in view",
         "0.710 (95 % interval 0.500 to 0.900), from 1 photo answered at least twice by "
@@ -259,6 +259,17 @@ def test_pictures_are_shown_and_freely_licensed(written, text, tmp_path):
     write(tmp_path / "release", world, tables=world.tables())
     assert not (tmp_path / "release/figures/examples.jpg").exists()
     assert "### Examples" not in text_of(tmp_path / "release")
+
+
+def test_names_in_letters_the_font_lacks_and_dollars(tmp_path):
+    """They warn of nothing and are no mathematics."""
+    world, name = World(), "大熊猫 $x^$"
+    for row in world.rows:
+        if row["class"] == CLASSES[0]:
+            row["class"] = name
+    config = settings(classes=[{"name": n} for n in (name, *CLASSES[1:])])
+    write(tmp_path / "release", world, tables=world.tables(), config=config)
+    assert name in text_of(tmp_path / "release")
 
 
 def test_a_sound_release_has_no_fault(written):
