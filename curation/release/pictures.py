@@ -171,7 +171,7 @@ def _photos(facts: Facts) -> "Figure":
         places = [place + shift for place in range(len(counts))]
         axes.barh(places, counts, height=0.36, color=colour, label=label)
     _named(axes, [pair.name for pair in facts.pairs])
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("photos")
     figure.legend(loc="outside upper right", ncols=2, frameon=False)
     return figure
