@@ -253,9 +253,8 @@ def _selected_on(names: Sequence[str], sets: Sequence[_Set]) -> frozenset[str]:
     """Models that a release says its groups were chosen with, by name or weights."""
     chosen: set[str] = set()
     for one in sets:
-        path = Path(one.spec).expanduser() / "provenance.json"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(_provenance(one.spec))
             discovery = content["models"]["discovery"]
         except (OSError, ValueError, KeyError, TypeError):
             continue  # no release of ours, or one that does not say
@@ -266,6 +265,15 @@ def _selected_on(names: Sequence[str], sets: Sequence[_Set]) -> frozenset[str]:
             if name in known or ("sha256:" in own and own in weights):
                 chosen.add(name)
     return frozenset(chosen)
+
+
+def _provenance(spec: str) -> bytes:
+    """What a release states of its making, in a folder or on the Hub; empty if none."""
+    if spec.startswith("hub:"):
+        from evaluation.embedded import hub_file
+
+        return hub_file(spec, "provenance.json") or b""
+    return (Path(spec).expanduser() / "provenance.json").read_bytes()
 
 
 # --- one batch of models -------------------------------------------------------------

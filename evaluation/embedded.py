@@ -116,6 +116,33 @@ def open_hub(
     return from_splits(spec, splits, labelled=labelled)
 
 
+def hub_file(spec: str, name: str) -> bytes | None:
+    """A file beside the data that `open_hub` loads; None where there is none.
+
+    Args:
+        spec: as `open_hub` takes it.
+        name: path in the repository.
+
+    Raises:
+        RemoteError: the Hub does not answer.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    form = _HUB.fullmatch(spec)
+    if not form:
+        return None
+    repo, revision, _ = form.groups()
+    try:
+        path = hf_hub_download(repo, name, repo_type="dataset", revision=revision)
+    except EntryNotFoundError:
+        return None
+    except Exception as error:  # the library's own kinds, and those below it
+        message = f"dataset {spec!r}: {name}: {' '.join(str(error).split())[:300]}"
+        raise RemoteError(message) from error
+    return Path(path).read_bytes()
+
+
 def from_splits(
     name: str, splits: Mapping[str, Any], *, labelled: bool = True
 ) -> ExampleSet:

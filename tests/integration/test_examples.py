@@ -13,21 +13,17 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from tests.world import make
+from tests.publishing import Mine, released
 
 FOLDER = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
 LINES = 15
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory, tiny_clip):
-    """A small world with a release: only to be read."""
-    made = make(tmp_path_factory.mktemp("examples"), tiny_clip)
-    made.run("--until", "tasks")
-    made.label()
-    made.run("--until", "release")
-    return made
+@pytest.fixture
+def release(shared_tmp, tiny_clip):
+    """A release of a small world: only to be read."""
+    return released(shared_tmp, tiny_clip).work / "release"
 
 
 def run(name, *arguments, cwd, environment=None):
@@ -78,8 +74,7 @@ def test_an_example_is_short(name):
 
 
 @pytest.mark.slow
-def test_load_shows_both_groups(world, tmp_path):
-    release = world.work / "release"
+def test_load_shows_both_groups(release, tmp_path):
     lines = run("load", str(release), cwd=tmp_path).splitlines()
     for group in ("common", "counter"):
         assert expected("load", release, group) in lines[0]
@@ -88,18 +83,16 @@ def test_load_shows_both_groups(world, tmp_path):
 
 
 @pytest.mark.slow
-def test_stream_counts_licences_and_ends_well(world, tmp_path):
-    release = world.work / "release"
+def test_stream_counts_licences_and_ends_well(release, tmp_path):
     told = run("stream", str(release), cwd=tmp_path)
     assert told.splitlines() == [expected("stream", release, "common")]
 
 
 @pytest.mark.slow
-def test_evaluate_says_what_the_command_says(world, tmp_path, counterset):
-    release = str(world.work / "release")
-    told = run("evaluate", release, cwd=tmp_path)
+def test_evaluate_says_what_the_command_says(release, tmp_path, counterset):
+    told = run("evaluate", str(release), cwd=tmp_path)
     result = json.loads((tmp_path / "results/results.json").read_text())["results"][0]
-    assert result["n_common"] == photos(world.work / "release", "common").height
+    assert result["n_common"] == photos(release, "common").height
     common, counter = f"{result['common']:.1f}", f"{result['counter']:.1f}"
     assert told.startswith(f"demo:lite0: common {common}, counter {counter}\n")
     assert f"drop {result['drop']:.1f} points" in told
@@ -113,11 +106,10 @@ def test_evaluate_says_what_the_command_says(world, tmp_path, counterset):
 
 
 @pytest.mark.slow
-def test_zero_shot_agrees_with_evaluate(world, tiny_clip, tmp_path, counterset):
-    release = world.work / "release"
+def test_zero_shot_agrees_with_evaluate(release, tiny_clip, tmp_path, counterset):
     told = run("zero_shot", str(release), tiny_clip.partition(":")[2], cwd=tmp_path)
     names = tmp_path / "prompts.json"
-    names.write_text('{"bear": ["A photo of bear."], "dog": ["A photo of dog."]}')
+    names.write_text('{"296": ["A photo of bear."], "235": ["A photo of dog."]}')
     command = [counterset, "evaluate", "-m", tiny_clip, "-d", release]
     command += ["--label-space", "dataset", "--prompts", names, "--json"]
     done = subprocess.run(
@@ -129,3 +121,34 @@ def test_zero_shot_agrees_with_evaluate(world, tiny_clip, tmp_path, counterset):
         f"{group}: {result[f'micro_{group}']:.1f} % of {result[f'n_{group}']} photos"
         for group in ("common", "counter")
     ]
+
+
+@pytest.mark.slow
+def test_on_the_hub_they_say_the_same(release, shared_tmp, tiny_clip, hub, tmp_path):
+    mine = Mine.copy(released(shared_tmp, tiny_clip), tmp_path)
+    done = mine.publish(hub, "org/small", "--yes")
+    assert done.returncode == 0, done.stderr
+    nobody = hub.environment(None, home="reader")
+
+    def there(name, *arguments):
+        return run(name, *arguments, cwd=tmp_path, environment=nobody)
+
+    told = there("load", "org/small")
+    for group in ("common", "counter"):
+        assert expected("load", release, group) in told.splitlines()[0]
+    assert there("stream", "org/small").rstrip() == expected(
+        "stream", release, "common"
+    )
+    short = tiny_clip.partition(":")[2]
+    said = there("zero_shot", "org/small", short)
+    assert said == run("zero_shot", str(release), short, cwd=tmp_path)
+    there("evaluate", "hub:org/small@v1.0.0")
+    found = json.loads((tmp_path / "results/results.json").read_text())["results"][0]
+    (tmp_path / "here").mkdir()
+    run("evaluate", str(release), cwd=tmp_path / "here")
+    here = json.loads((tmp_path / "here/results/results.json").read_text())
+    here = here["results"][0]
+    assert found["selected_on"]  # told by its provenance, there as here
+    for key in ("dataset", "provenance"):
+        assert found.pop(key) != here.pop(key)
+    assert found == here

@@ -17,7 +17,7 @@ import pytest
 
 from curation.release.webdataset import export_webdataset
 from tests.conftest import TINY
-from tests.world import make
+from tests.publishing import released
 
 GROUPS = ("common", "counter")
 
@@ -41,14 +41,10 @@ def checkpoint(tmp_path_factory):
     return f"local-dir:{folder}"
 
 
-@pytest.fixture(scope="module")
-def release(tmp_path_factory, checkpoint):
-    """A release of a small world."""
-    world = make(tmp_path_factory.mktemp("world"), f"open_clip:{checkpoint}")
-    world.run("--until", "tasks")
-    world.label()
-    world.run("--until", "release")
-    return world.work / "release"
+@pytest.fixture
+def release(shared_tmp, tiny_clip):
+    """A release of a small world: only to be read."""
+    return released(shared_tmp, tiny_clip).work / "release"
 
 
 def measured(release, checkpoint, labels, out):
