@@ -17,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from curation.cli import app
+from curation.rebuild import STATES
 from curation.release.urls import COLUMNS
 from tests.standins import pictures
 from tests.standins.server import Answer, Server
@@ -197,6 +198,12 @@ def test_what_is_missing_is_told_with_its_reason(site):
     site.configure(most="0.43")
     _, told = site.rebuild(code=5)
     assert "7 of 16 photos are missing, more than run.max_failed = 0.43" in told
+
+
+def test_every_state_is_in_the_docs():
+    page = Path(__file__).parents[2] / "docs/datasets.md"
+    said = page.read_text(encoding="utf-8")
+    assert [state for state in STATES if f"| `{state}` |" not in said] == []
 
 
 def test_what_is_there_is_kept_and_what_is_wrong_is_fetched_anew(site):
