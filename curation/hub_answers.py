@@ -59,7 +59,7 @@ def read(error: BaseException, token: str | None) -> Refused | None:
 
 
 def _answered(error: Any, token: str | None) -> Refused:  # noqa: ANN401 - theirs
-    from huggingface_hub.utils import parse_ratelimit_headers
+    from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
 
     response = error.response
     wait: float | None = None
