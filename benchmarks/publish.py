@@ -254,7 +254,11 @@ def main() -> None:
             parser.error(f"this needs {needed / 1e9:.1f} GB in {name}")
         rows = _planted.fill(folder / "work", args.photos, args.kilobytes)
         size = sum(row["bytes"] for row in rows) / 1e6
-        print(f"{len(rows)} photos, {size:.0f} MB", flush=True)
+        print(
+            f"{len(rows)} photos, {size:.0f} MB; "
+            f"takes up to {needed / 1e9:.1f} GB in {name}",
+            flush=True,
+        )
         released(folder, rows, "1.0.0")
         beside(folder, args.rounds)
         again(folder, rows, args.kilobytes)
