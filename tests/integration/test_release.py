@@ -325,29 +325,6 @@ def test_without_unused_photos_all_is_both_groups(world, tmp_path, streaming):
     assert whole["photos"] == both["common"] + both["counter"]
 
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["load", "stream"])
-def test_examples_run(written, name, tmp_path):
-    folder, _ = written
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / f"{name}.py"), str(folder)],
-        env=os.environ | {"HF_HOME": str(tmp_path), "HF_DATASETS_CACHE": str(tmp_path)},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    if name == "stream":
-        assert done.stdout.split() == ["6", "CC0-1.0"]
-        return
-    lines = done.stdout.splitlines()
-    assert lines[1] == (
-        "ostrich (ImageNet 9): common on grass, 2 photos; counter on water, 2 photos"
-    )
-    assert lines[3].endswith("CC-BY-4.0")
-
-
 def test_features_are_those_datasets_would_write(written):
     """Ours are written by hand, to spare the import: they must not drift apart."""
     from datasets import ClassLabel, Features, Value
