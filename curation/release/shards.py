@@ -18,8 +18,10 @@ GROUP_ROWS = 100
 """Rows in a row group: what a reader must fetch and hold to see one photo."""
 GROUP_BYTES = 64 * 2**20
 """A row group ends before its photos exceed this many bytes."""
-# boundaries follow content, so that a row dropped early moves no later page
-_CHUNKING = {"min_chunk_size": 2**18, "max_chunk_size": 2**20, "norm_level": 0}
+# less than a photo, so that every photo is a page: a row dropped early moves no later
+# page. Pages of several photos begin elsewhere for a while after a change, and each new
+# beginning costs Xet the chunks around it (`python -m benchmarks.publish`)
+_CHUNKING = {"min_chunk_size": 2**12, "max_chunk_size": 2**14, "norm_level": 0}
 
 
 @dataclass(frozen=True, slots=True)
