@@ -89,7 +89,7 @@ def clean(text: str, token: str | None) -> str:
     return " ".join(text.split())[:500]
 
 
-_TODO = {
+_REMEDIES = {
     400: "The Hub does not take this request: what it says above must be changed",
     401: "The token is not known there: put a valid one into HF_TOKEN",
     403: "The token may not do this there: it needs the right to write to this "
@@ -108,8 +108,8 @@ _TODO = {
 
 def remedy(refused: Refused) -> str:
     """What a person can do about it."""
-    if refused.status in _TODO:
-        return _TODO[refused.status]
+    if refused.status in _REMEDIES:
+        return _REMEDIES[refused.status]
     if refused.url == "here":
         return "Free some room, then run the same command again"
     return (

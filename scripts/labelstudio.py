@@ -103,7 +103,7 @@ def start(
     data.mkdir(parents=True, exist_ok=True)
     documents.mkdir(parents=True, exist_ok=True)
     token, password = (_secret(data / name) for name in ("token", "password"))
-    port = port or _free()
+    port = port or free_port()
     # nothing of this environment: proxies, PostgreSQL and Redis settings would be used
     kept = {
         name: os.environ[name]
@@ -180,7 +180,8 @@ def _secret(path: Path) -> str:
     return path.read_text()
 
 
-def _free() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])

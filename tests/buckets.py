@@ -9,9 +9,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import requests
 
-from scripts.labelstudio import _free as free
+from scripts.labelstudio import free_port
+from tests.labelstudio import launch
 
 KEYS = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "not a secret"}
 
@@ -43,7 +45,7 @@ def running() -> Iterator[Service]:
     """A service on loopback, empty at its start."""
     import boto3
 
-    port = free()
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         env=os.environ | {"MOTO_DISABLE_GLOBAL_CORS": "true"},
@@ -74,3 +76,28 @@ def running() -> Iterator[Service]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """A service for the tests of a file."""
+    pytest.importorskip("boto3")
+    pytest.importorskip("moto")
+    with running() as service:
+        yield service
+
+
+@pytest.fixture
+def keys(monkeypatch) -> None:
+    """Its keys, where programs look for them."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="module")
+def near(tmp_path_factory):
+    """A server that may ask services of its own network, as a bucket on loopback is."""
+    folder = tmp_path_factory.mktemp("near")
+    studio = launch(folder, more={"SSRF_PROTECTION_ENABLED": "false"})
+    yield studio
+    studio.server.stop()

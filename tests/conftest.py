@@ -24,11 +24,12 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
+from tests.buckets import keys, near, service
 from tests.hub import hub
 from tests.labelstudio import label_studio
 from tests.world import World, make
 
-__all__ = ["hub", "label_studio"]
+__all__ = ["hub", "keys", "label_studio", "near", "service"]
 
 ROOT = Path(__file__).parents[1]
 CI = os.environ.get("CI", "").lower() not in ("", "0", "false")

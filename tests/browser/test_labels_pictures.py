@@ -14,10 +14,9 @@ from curation.commands import opened
 from curation.labelling import images, interface, serve
 from curation.labelling.bucket import cors
 from curation.labelstudio import LabelStudio
-from scripts.labelstudio import _free as free
-from tests import buckets
+from scripts.labelstudio import free_port
 from tests.browser.chromium import NEEDED
-from tests.labelstudio import PASSWORD, launch
+from tests.labelstudio import PASSWORD
 
 pytestmark = NEEDED
 
@@ -29,29 +28,6 @@ return Math.max(0, ...[...document.images]
 """
 ALL = "return Math.max(0, ...[...document.images].map(one => one.naturalWidth))"
 TEXT = "return document.body.innerText"
-
-
-@pytest.fixture(scope="module")
-def near(tmp_path_factory):
-    """A server that may ask services of its own network, as a bucket on loopback is."""
-    folder = tmp_path_factory.mktemp("near")
-    studio = launch(folder, more={"SSRF_PROTECTION_ENABLED": "false"})
-    yield studio
-    studio.server.stop()
-
-
-@pytest.fixture(scope="module")
-def service():
-    pytest.importorskip("boto3")
-    pytest.importorskip("moto")
-    with buckets.running() as service:
-        yield service
-
-
-@pytest.fixture
-def keys(monkeypatch):
-    for name, value in buckets.KEYS.items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -139,7 +115,7 @@ def test_from_a_folder(world, near, studio, page, tmp_path):
 
 
 def test_from_a_server_of_ours(world, near, studio, page, tmp_path):
-    where = f"http://127.0.0.1:{free()}"
+    where = f"http://127.0.0.1:{free_port()}"
     settings = {"images": "serve", "address": where}
     with pushed(world, studio, **settings) as (route, project, tasks):
         server = serve.listening(route)

@@ -19,9 +19,8 @@ from curation.errors import ConfigError, LabelStudioError, RemoteError
 from curation.labelling import images, interface, pictures, serve
 from curation.labelstudio import LabelStudio
 from evaluation.images import sniff
-from scripts.labelstudio import _free as free
+from scripts.labelstudio import free_port
 from tests import buckets
-from tests.labelstudio import launch
 from tests.world import World
 
 
@@ -191,29 +190,6 @@ def test_pictures_that_were_changed(mixed, label_studio, login):
 # a bucket ---------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def service():
-    pytest.importorskip("boto3")
-    pytest.importorskip("moto")
-    with buckets.running() as service:
-        yield service
-
-
-@pytest.fixture
-def keys(monkeypatch):
-    for name, value in buckets.KEYS.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(scope="module")
-def near(tmp_path_factory):
-    """A server that may ask services of its own network, as a bucket on loopback is."""
-    folder = tmp_path_factory.mktemp("near")
-    studio = launch(folder, more={"SSRF_PROTECTION_ENABLED": "false"})
-    yield studio
-    studio.server.stop()
-
-
 def in_bucket(service, name: str, **more) -> dict[str, str]:
     return {"images": "s3", "bucket": name, "endpoint": service.url} | more
 
@@ -294,7 +270,11 @@ def test_buckets_that_cannot_be_used(mixed, service, keys, monkeypatch):
         pytest.raises(ConfigError, match="there is no such bucket"),
     ):
         images.place(route, photos_of(route))
-    away = {"images": "s3", "bucket": "x", "endpoint": f"http://127.0.0.1:{free()}"}
+    away = {
+        "images": "s3",
+        "bucket": "x",
+        "endpoint": f"http://127.0.0.1:{free_port()}",
+    }
     with (
         route_of(mixed, **away) as route,
         pytest.raises(RemoteError, match="EndpointConnectionError"),
@@ -317,7 +297,7 @@ def test_passing_credentials_are_not_handed_on(
 
 
 def on_loopback() -> dict[str, str]:
-    return {"images": "serve", "address": f"http://127.0.0.1:{free()}"}
+    return {"images": "serve", "address": f"http://127.0.0.1:{free_port()}"}
 
 
 def start(world: World) -> "subprocess.Popen[str]":

@@ -1,11 +1,11 @@
 """A proxy before a real server that spoils chosen answers, to see who asks again."""
 
 import http.client
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from tests.standins.loopback import Loopback
 
 Spoil = str | tuple[int, bytes] | None
 """What becomes of a request: None (passed on), "cut" (half of the answer), "drop"
@@ -13,7 +13,7 @@ Spoil = str | tuple[int, bytes] | None
 in the server's place; "after 500": passed on, and 500 answered."""
 
 
-class Between:
+class Between(Loopback):
     """Stands at an address of its own, below a path if one is given.
 
     `asked` are method and path of each request.
@@ -38,24 +38,12 @@ class Between:
             def log_message(self, *args):
                 pass
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        )
+        super().__init__(Handler)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}{self._prefix}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        """With the path below which it stands."""
+        return super().url + self._prefix
 
     def times(self, asked: str) -> int:
         """How often a method and path were asked."""

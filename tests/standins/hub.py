@@ -9,13 +9,12 @@ import hashlib
 import json
 import re
 import secrets
-import sys
 import threading
 import time
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
 from tests.standins import hub_accounts as who
@@ -24,6 +23,7 @@ from tests.standins.hub_api import Call, Reply, answer
 from tests.standins.hub_faults import Cut, Fault
 from tests.standins.hub_objects import Objects
 from tests.standins.hub_repos import RefusedError, Repository
+from tests.standins.loopback import Loopback
 
 PIECE = 1 << 20
 
@@ -43,7 +43,7 @@ class CutError(Exception):
     """The connection is closed without a reply."""
 
 
-class Hub:
+class Hub(Loopback):
     """A running stand-in; everything it keeps is below `folder`.
 
     Attributes:
@@ -72,28 +72,15 @@ class Hub:
             def serve(self) -> None:
                 hub._serve(self)
 
-        self._http = _Quiet(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        )
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+        super().__init__(Handler)
 
     @property
     def elsewhere(self) -> str:
         """The same server under another name: to clients, another host."""
         return f"http://localhost:{self._http.server_address[1]}"
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
     def __exit__(self, *error: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        super().__exit__(*error)
         self.objects.forget()
 
     # for tests
@@ -293,15 +280,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         pass
-
-
-class _Quiet(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
 
 
 def _refused(error: RefusedError) -> Reply:

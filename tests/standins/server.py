@@ -1,13 +1,13 @@
 """A small HTTP server on loopback whose answers a test decides."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
+
+from tests.standins.loopback import Loopback
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Answer:
     delay: float = 0.0
 
 
-class Server:
+class Server(Loopback):
     """Answers each GET or HEAD with what `reply` returns; remembers what was asked."""
 
     def __init__(self, reply: Callable[[Asked], Answer], *, latency: float = 0) -> None:
@@ -62,25 +62,7 @@ class Server:
             def log_message(self, *args):
                 pass
 
-        self._http = _Quiet(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        )
-
-    @property
-    def url(self) -> str:
-        """`http://127.0.0.1:<port>`."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        super().__init__(Handler)
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         parts = urlsplit(handler.path)
@@ -95,15 +77,6 @@ class Server:
             _send(handler, answer)
         except (BrokenPipeError, ConnectionResetError):
             handler.close_connection = True
-
-
-class _Quiet(ThreadingHTTPServer):
-    """Clients that hang up are part of the tests, not worth a traceback."""
-
-    def handle_error(self, request, client_address):
-        error = sys.exc_info()[1]
-        if not isinstance(error, ConnectionError):
-            super().handle_error(request, client_address)
 
 
 def _send(handler: BaseHTTPRequestHandler, answer: Answer) -> None:
