@@ -26,10 +26,10 @@ from hypothesis import settings
 
 from tests.buckets import keys, near, service
 from tests.hub import hub
-from tests.labelstudio import label_studio
+from tests.labelstudio import label_studio, label_studio_server
 from tests.world import World, make
 
-__all__ = ["hub", "keys", "label_studio", "near", "service"]
+__all__ = ["hub", "keys", "label_studio", "label_studio_server", "near", "service"]
 
 ROOT = Path(__file__).parents[1]
 CI = os.environ.get("CI", "").lower() not in ("", "0", "false")

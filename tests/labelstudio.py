@@ -14,6 +14,7 @@ import pytest
 import requests
 from filelock import FileLock
 
+from curation.labelstudio import LabelStudio
 from scripts import labelstudio
 
 CACHE = Path(
@@ -132,10 +133,19 @@ def launch(
 
 
 @pytest.fixture(scope="session")
-def label_studio(tmp_path_factory):
-    """The server that tests share; make projects of your own in it."""
+def label_studio_server(tmp_path_factory):
+    """The server that tests share, for fixtures that outlive a test."""
     folder = tmp_path_factory.mktemp("labelstudio")
     studio = launch(folder)
     yield studio
     studio.server.stop()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def label_studio(label_studio_server):
+    """The server that tests share; what a test leaves there is no other test's find."""
+    yield label_studio_server
+    door = LabelStudio(label_studio_server.url, label_studio_server.token)
+    for project in door.projects():
+        door.delete_project(project.id)

@@ -31,8 +31,8 @@ LOGS = ("annotations", "label_events", "label_projects", "label_tasks", "pulls")
 
 
 @pytest.fixture(scope="module")
-def team(label_studio):
-    return [label_studio.annotator(f"pull-{name}") for name in ("ann", "bob")]
+def team(label_studio_server):
+    return [label_studio_server.annotator(f"pull-{name}") for name in ("ann", "bob")]
 
 
 @pytest.fixture
