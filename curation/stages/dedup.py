@@ -10,7 +10,7 @@ A pair is merged when
 Hashes are compared upright against all 8 mirrored and rotated variants, and against
 windows of the other photo, which finds crops of some 10 %; a crop is never merged by
 its hash alone. Thumbs are what keeps two animals on one background apart: see
-`curation.likeness`. Photos with little contrast are not compared by hash.
+`curation.duplicates.likeness`. Photos with little contrast are not compared by hash.
 
 Photos are taken in the order of the keeper policy; each becomes a keeper and takes in
 the photos left that match *it*: chains of near pairs never merge what does not match.
@@ -25,9 +25,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation import embeddings, likeness, pairs
+from curation import embeddings
 from curation.config import Dataset
-from curation.hashing import SIDE, VARIANTS
+from curation.duplicates import likeness, pairs
+from curation.duplicates.hashing import SIDE, VARIANTS
 from curation.licences import openness
 from curation.schemas import from_rows
 

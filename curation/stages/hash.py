@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from curation import hashing
 from curation.config import Dataset
+from curation.duplicates import hashing
 from curation.schemas import from_rows
 from evaluation import images
 from evaluation.errors import DecodeError

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation import pairs
+from curation.duplicates import pairs
 
 CODES = st.lists(st.integers(0, 2**64 - 1), max_size=30)
 

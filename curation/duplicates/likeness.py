@@ -9,7 +9,7 @@ differs much somewhere, so the worst of 8 × 8 blocks decides, not the mean.
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.hashing import SIDE
+from curation.duplicates.hashing import SIDE
 
 Thumbs = NDArray[np.uint8]
 Levels = NDArray[np.float64]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageFilter
 
-from curation import demo, hashing, likeness
+from curation import demo
+from curation.duplicates import hashing, likeness
 from evaluation import images
 
 PHOTOS = sorted((Path(demo.__file__).parent / "assets" / "originals").glob("*.jpg"))
