@@ -30,8 +30,8 @@ def line(config: str, split: str, row: dict[str, Any]) -> str:
 def write(repo: str, revision: str, out: Path) -> None:
     """Every row of every configuration, one a line.
 
-    The default configuration is loaded whole, as anybody would. Its photos are in others
-    too: of those, only the columns that are compared.
+    The default configuration is loaded whole, as anybody would. Others hold the same
+    photos: of those, only the columns that are compared.
     """
     import datasets
 
