@@ -550,6 +550,28 @@ def test_shards_and_row_groups_stay_small(world, tmp_path, monkeypatch):
     assert len(ids) == 6
 
 
+def test_a_row_taken_out_moves_no_other_row_group():
+    from curation.release.shards import GROUP_BYTES, GROUP_ROWS, _groups
+
+    def groups(rows):
+        found = [group["photo_id"].to_list() for group in _groups(rows)]
+        assert [photo for group in found for photo in group] == rows[
+            "photo_id"
+        ].to_list()
+        assert max(map(len, found)) <= GROUP_ROWS
+        return {tuple(group) for group in found}
+
+    ids = [hashlib.sha256(b"%d" % place).hexdigest() for place in range(3000)]
+    rows = pl.DataFrame({"photo_id": ids, "bytes": [100_000] * len(ids)})
+    whole = groups(rows)
+    assert 90 < len(ids) / len(whole) < 140
+    for gone in (0, 1, 777, 2999):
+        rest = groups(rows.filter(pl.col("photo_id") != ids[gone]))
+        assert len(rest - whole) <= 3
+    large = rows.with_columns(bytes=pl.lit(GROUP_BYTES // 10 + 1))
+    assert max(len(group) for group in groups(large)) == 9
+
+
 @pytest.mark.parametrize(
     ("licence", "text", "allowed", "reason"),
     [
