@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.cli_start import told
-from curation import engine, init
+from curation import engines, init
 from curation.config import load
 from curation.pipeline import Route
 from curation.schemas import schema
@@ -60,7 +60,7 @@ def build(folder: Path, rows: int) -> Path:
         route.finish("collect", filled("candidates", keys))
         route.finish("fetch", filled("photos", keys))
         hashes, recipe = filled("hashes", keys), route.recipe("hash")
-        for part in engine.parts(hashes):
+        for part in engines.parts(hashes):
             shelf.write_part("hash", recipe, part)
         route.mark("hash", rows, "benchmark")
     return config

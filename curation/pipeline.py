@@ -22,7 +22,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import engine
+from curation import engines
 from curation.config import Dataset
 from curation.errors import InputError, RemoteError
 from curation.schemas import SCHEMAS, from_rows
@@ -74,6 +74,7 @@ class Route:
         config: the configuration.
         jobs: processes and decoding threads; 0 means one per core.
         limit: at most so many candidates per class; 0 means all.
+        engine: where map stages run.
         say: called with a line of progress.
         notices: what a person should know of a run.
         troubles: services that failed while the others went on; see `settle`.
@@ -83,6 +84,7 @@ class Route:
     config: Dataset
     jobs: int = 0
     limit: int = 0
+    engine: engines.Engine = field(default_factory=engines.Local)
     say: Callable[[str], None] = lambda line: None
     notices: list[str] = field(default_factory=list)
     troubles: list[RemoteError] = field(default_factory=list)
@@ -272,15 +274,15 @@ class Route:
         )
         todo = _without(photos, have.column("photo_id"))
         works = [
-            engine.Work(
+            engines.Work(
                 step,
                 settings,
                 part,
                 [self.shelf.blob(key) for key in part.column("photo_id").to_pylist()],
             )
-            for part in engine.parts(todo)
+            for part in engines.parts(todo)
         ]
-        engine.compute(
+        self.engine.compute(
             works,
             jobs=self.cores,
             processes=getattr(module, "PROCESSES", False),

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from curation import engine
+from curation import engines
 from curation.schemas import from_rows
 from curation.stages import hash as hashing
 
@@ -64,19 +64,19 @@ def works(stage, folder, contents, part=8):
         )  # fmt: skip
     table = from_rows(photos, "photos")
     return [
-        engine.Work(
+        engines.Work(
             stage,
             hashing.Settings(max_pixels=10**6),
             rows,
             [folder / key for key in rows.column("photo_id").to_pylist()],
         )
-        for rows in engine.parts(table, part)
+        for rows in engines.parts(table, part)
     ]
 
 
 def computed(listed, jobs) -> tuple[dict[str, dict], list[pa.Table]]:
     kept: list[pa.Table] = []
-    engine.compute(listed, jobs=jobs, processes=True, keep=kept.append)
+    engines.Local().compute(listed, jobs=jobs, processes=True, keep=kept.append)
     rows = pa.concat_tables(kept).to_pylist()
     found = {row["photo_id"]: row for row in rows}
     assert len(found) == len(rows)
