@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -74,4 +75,5 @@ def parts(photos: pa.Table, part: int = PART) -> Iterator[pa.Table]:
     """Photos cut into parts, sorted by photo_id so that every engine cuts alike."""
     ordered = photos.sort_by("photo_id")
     for start in range(0, ordered.num_rows, part):
-        yield ordered.slice(start, part)
+        # a copy: a slice is sent to another process with the whole table behind it
+        yield ordered.take(np.arange(start, min(start + part, ordered.num_rows)))
