@@ -62,8 +62,6 @@ def machine(*packages: str) -> str:
         names = [one for one in lines if one.startswith("model name")]
         name = names[0].partition(":")[2].strip() if names else name
     load = os.getloadavg()[0]
-    versions = ", ".join(f"{one} {version(one)}" for one in packages)
-    return (
-        f"{name}, {os.cpu_count()} cores, load {load:.1f}, "
-        f"Python {platform.python_version()}, {versions}"
-    )
+    versions = (f"{one} {version(one)}" for one in packages)
+    facts = [name, f"{os.cpu_count()} cores", f"load {load:.1f}"]
+    return ", ".join([*facts, f"Python {platform.python_version()}", *versions])

@@ -2,8 +2,8 @@
 
     python -m benchmarks.clip_benchmark FOLDER --work FOLDER --models 1 4
 
-The peer runs through its own command line in an environment of its own, made below the
-work folder with `uv` (`--peer PYTHON` names one that is there). Both are whole
+The peer runs through its own command line, in the environment that `benchmarks.peers`
+makes of it (`--peer clip-benchmark=PYTHON` names another). Both are whole
 processes: start, weights, texts, photos, numbers, files. Weights are random and saved
 once; ten classes, so that texts are few. Precision is matched: fp32 with `--no_amp`,
 bf16 with the peer's own autocast. The second question (another prompt set, another
@@ -26,12 +26,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import _figures, peers
 from benchmarks._interleaved import machine, middle, ratios, table
 from evaluation import imagenet
 from evaluation.tables import read
 
-PEER = ("clip-benchmark==1.6.2", "numpy<2.3", "requests")
-# it imports requests without asking for it, and fails with a newer numpy
+PEER = "clip-benchmark"
 CLASSES = (1, 9, 94, 130, 207, 235, 281, 291, 296, 340)
 PROMPT = "A photo of {c}."
 # the peer's own loop; only its answers are looked at as they pass
@@ -78,22 +78,13 @@ def timed(command: Sequence[object], **more: str) -> Spent:
     return Spent(wall, used)
 
 
-def peer_python(work: Path) -> Path:
-    """The peer's environment, made if it is not there."""
-    folder = work / "peer"
-    python = folder / "bin" / "python"
-    if not python.exists():
-        uv = shutil.which(
-            "uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        )
-        if uv is None:
-            sys.exit("uv is not installed; name an environment with --peer PYTHON")
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        subprocess.run([uv, "venv", "-q", "--python", version, folder], check=True)
-        subprocess.run(
-            [uv, "pip", "install", "-q", "--python", python, *PEER], check=True
-        )
-    return python
+def _version(python: Path) -> str:
+    """Of the peer, as its environment has it."""
+    code = f"from importlib.metadata import version; print(version({PEER!r}))"
+    done = subprocess.run(
+        [python, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout.strip()
 
 
 def lay_out(photos: Path, work: Path, count: int) -> list[str]:
@@ -175,8 +166,8 @@ class Bench:
         return timed([*command, *(more or ("--label-space", "dataset"))])
 
 
-def disagreements(bench: Bench, ids: list[str]) -> list[str]:
-    """Photos whose top-1 differs after a run of each on one model, in fp32."""
+def disagreements(bench: Bench, ids: list[str]) -> tuple[list[str], int]:
+    """Photos whose top-1 differs after a run of each on one model, in fp32; of all."""
     import numpy as np
 
     answers = np.load(bench.work / "answers.npz")
@@ -196,45 +187,67 @@ def disagreements(bench: Bench, ids: list[str]) -> list[str]:
             other, gap = theirs[photo]
             if other != name:
                 found.append(f"{photo[:12]}: {other} / {name}, gap {gap:.2g}")
-    print(f"{compared - len(found)} of {compared} photos have the same top-1 in fp32")
-    return found
+    return found, compared
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="JPEGs, in it and below it")
     parser.add_argument("--work", type=Path, required=True, help="kept between runs")
-    parser.add_argument("--peer", type=Path, help="python that has clip-benchmark")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
     parser.add_argument("--model", default="ViT-B-32")
     parser.add_argument("--models", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--photos", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="figures, one a line")
     chosen = parser.parse_args()
     work = chosen.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     bench = Bench(
         work=work,
-        peer=chosen.peer or peer_python(work),
+        peer=_figures.peers(chosen.peer).get(PEER) or peers.make(PEER),
         model=chosen.model,
         weights=save_weights(chosen.model, max(chosen.models), work),
         jobs=os.cpu_count() or 1,
     )
     ids = lay_out(chosen.folder, work, chosen.photos)
-    print(f"{len(ids)} photos, {chosen.model}, {chosen.repeats} rounds, {PEER[0]}")
-    print(f"{machine('torch', 'open_clip_torch', 'pillow')}\n", flush=True)
+    release = _version(bench.peer)
+    say = sys.stderr if chosen.json else sys.stdout
+    print(
+        f"{len(ids)} photos, {chosen.model}, {chosen.repeats} rounds, {PEER} {release}",
+        file=say,
+    )
+    print(f"{machine('torch', 'open_clip_torch', 'pillow')}\n", file=say, flush=True)
     rows = []
-    wrong: list[str] = []
+    found: list[_figures.Figure] = []
+    wrong, compared = list[str](), 0
     for models in chosen.models:
         for precision in chosen.precision:
             pairs = []
             for _ in range(chosen.repeats):
                 mine = bench.ours(models, precision)
                 pairs.append((bench.theirs(models, amp=precision == "bf16"), mine))
-                print(f"{models} model(s), {precision}: {pairs[-1]}", flush=True)
+                told = f"{models} model(s), {precision}: {pairs[-1]}"
+                print(told, file=say, flush=True)
                 if precision == "fp32" and models == 1 and len(pairs) == 1:
-                    wrong = disagreements(bench, ids)
+                    wrong, compared = disagreements(bench, ids)
             peer, own = zip(*pairs, strict=True)
+            found.append(
+                _figures.Figure(
+                    name=f"clip_benchmark.{models}.{precision}",
+                    what=f"{models} model(s) {chosen.model}, {precision}, {len(ids)} "
+                    "photos, whole runs",
+                    unit="s",
+                    ours=tuple(one.wall for one in own),
+                    peer=f"{PEER} {release}",
+                    theirs=tuple(one.wall for one in peer),
+                    less=True,
+                    note=f"{len(wrong)} of {compared} answers differ in fp32"
+                    if compared
+                    else "",
+                )
+            )
             rows.append(
                 [
                     f"{models} model(s), {precision}",
@@ -244,7 +257,12 @@ def main() -> None:
                     ratios([one.cpu for one in peer], [one.cpu for one in own]),
                 ]
             )
-    print("\n".join(wrong))
+    if compared:
+        same = f"{compared - len(wrong)} of {compared} photos have the same top-1"
+        print(f"{same} in fp32", *wrong, sep="\n", file=say)
+    if chosen.json:
+        _figures.show(found)
+        return
     head = ["", "peer, wall s", "ours, wall s", "ratio, wall", "ratio, CPU"]
     print(table(head, rows), flush=True)
     print()

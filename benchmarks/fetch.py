@@ -1,6 +1,7 @@
 """Photos per second of fetching, beside a serial `requests.Session` and `img2dataset`.
 
-    python -m benchmarks.fetch [--photos 2000] [--kilobytes 60] [--img2dataset PYTHON]
+    python -m benchmarks.fetch [--photos 2000] [--kilobytes 60]
+        [--peer img2dataset=PYTHON] [--json]
 
 A server in a process of its own, on loopback, answers each request 20 ms after it came.
 All three fetch the same list, each run in a new process and a new folder. Ours is the
@@ -10,34 +11,34 @@ writes files; it runs with its own number of threads and with as many as we use.
 with one photo is what starting takes; it is left out of the rates and ratios in the
 columns "started".
 
-`img2dataset` needs an environment of its own, for instance
-
-    python -m venv /tmp/other && /tmp/other/bin/pip install img2dataset
-
-and --img2dataset /tmp/other/bin/python; without it, it is left out.
+`img2dataset` needs an environment of its own: `python -m benchmarks.peers img2dataset`
+makes it and says what to give as --peer img2dataset=PYTHON. Without it, it is left out.
 """
 
 import argparse
 import asyncio
 import csv
 import os
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.release import picture
+from benchmarks import _planted
+from benchmarks._figures import Figure, peers, show
+from benchmarks.peers import PEERS
 
 LATENCY = 0.02
+OURS, OTHER_NAME, SERIAL_NAME = "counterset", "img2dataset", "serial requests.Session"
 DISTINCT = 64  # pictures; a comment makes each photo one of its own
 
 CONFIG = """\
@@ -100,8 +101,7 @@ class Took:
 
 def photos(count: int, size: int) -> list[bytes]:
     """JPEGs, no two alike."""
-    rng = np.random.default_rng(0)
-    pictures = [picture(rng, size) for _ in range(min(count, DISTINCT))]
+    pictures = [_planted.photo(n, size // 1000) for n in range(min(count, DISTINCT))]
     made = []
     for place in range(count):
         data, text = pictures[place % DISTINCT], f"photo {place}".encode()
@@ -217,18 +217,51 @@ def arrived(found: int, wanted: int) -> None:
         raise SystemExit(message)
 
 
-def median(run: partial[Took], urls: list[str], runs: int) -> Took:
-    took = []
+def rounds(
+    contenders: Mapping[str, partial[Took]], urls: list[str], runs: int
+) -> dict[str, list[Took]]:
+    """Each contender in turn, so many times."""
+    found: dict[str, list[Took]] = {name: [] for name in contenders}
     for _ in range(runs):
-        folder = Path(tempfile.mkdtemp(prefix="counterset-fetch-"))
-        try:
-            took.append(run(folder, urls))
-        finally:
-            shutil.rmtree(folder)
+        for name, run in contenders.items():
+            folder = Path(tempfile.mkdtemp(prefix="counterset-fetch-"))
+            try:
+                found[name].append(run(folder, urls))
+            finally:
+                shutil.rmtree(folder)
+    return found
+
+
+def median(took: Sequence[Took]) -> Took:
     return Took(
         statistics.median(one.wall for one in took),
         statistics.median(one.cpu for one in took),
     )
+
+
+def figures(
+    took: Mapping[str, list[Took]], count: int, kilobytes: int
+) -> Iterator[Figure]:
+    """Whole runs of ours beside each of the others."""
+    others = [name for name in took if not name.startswith(OURS)]
+    for name in took:
+        if not name.startswith(OURS):
+            continue
+        for other in others:
+            release = PEERS[OTHER_NAME][0].replace("==", " ")
+            if other == SERIAL_NAME:
+                release = f"requests {version('requests')}"
+            case = [name.split()[1], *re.findall(r"\w+", other)]
+            yield Figure(
+                name=f"fetch.{'.'.join(case)}",
+                what=f"{name}, {count:,} photos of {kilobytes} kB from this machine",
+                unit="s",
+                ours=tuple(one.wall for one in took[name]),
+                peer=f"{release} ({other})",
+                theirs=tuple(one.wall for one in took[other]),
+                less=True,
+                note=f"the server answers after {1000 * LATENCY:.0f} ms",
+            )
 
 
 def main() -> None:
@@ -237,34 +270,38 @@ def main() -> None:
     parser.add_argument("--kilobytes", type=int, default=60)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--connections", type=int, nargs="+", default=[16, 64])
-    parser.add_argument("--img2dataset", type=Path)
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
+    parser.add_argument("--json", action="store_true", help="figures, one a line")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
         asyncio.run(serve(given.photos, given.kilobytes * 1000))
         return
-    contenders = {"serial requests.Session": partial(serial)}
+    contenders = {SERIAL_NAME: partial(serial)}
     for count in given.connections:
-        contenders[f"counterset, {count} connections"] = partial(ours, count)
-    if given.img2dataset:
+        contenders[f"{OURS}, {count} connections"] = partial(ours, count)
+    if python := peers(given.peer).get(OTHER_NAME):
         for processes, threads in ((1, 256), (1, given.connections[0]), (2, 256)):
-            name = f"img2dataset, {processes} x {threads} threads"
-            contenders[name] = partial(other, given.img2dataset, processes, threads)
+            name = f"{OTHER_NAME}, {processes} x {threads} threads"
+            contenders[name] = partial(other, python, processes, threads)
+    with serving(given.photos, given.kilobytes) as url:
+        urls = [f"{url}/{place}.jpg" for place in range(given.photos)]
+        started = {} if given.json else rounds(contenders, urls[:1], given.runs)
+        took = rounds(contenders, urls, given.runs)
+    if given.json:
+        show(figures(took, given.photos, given.kilobytes))
+        return
     print(f"{given.photos:,} photos, medians of {given.runs}; x: times serial's rate")
     print(f"{'':34}{'wall s':>8}{'CPU s':>8}{'x':>7}{'started s':>11}{'x':>7}")
     base = Took(0.0, 0.0)
-    with serving(given.photos, given.kilobytes) as url:
-        urls = [f"{url}/{place}.jpg" for place in range(given.photos)]
-        for name, run in contenders.items():
-            start = median(run, urls[:1], given.runs)
-            took = median(run, urls, given.runs)
-            net = took.wall - start.wall
-            base = base if base.wall else Took(took.wall, net)
-            print(
-                f"{name:34}{took.wall:8.2f}{took.cpu:8.2f}{base.wall / took.wall:7.1f}"
-                f"{net:11.2f}{base.cpu / net:7.1f}",
-                flush=True,
-            )
+    for name in contenders:
+        start, whole = median(started[name]), median(took[name])
+        net = whole.wall - start.wall
+        base = base if base.wall else Took(whole.wall, net)
+        print(
+            f"{name:34}{whole.wall:8.2f}{whole.cpu:8.2f}{base.wall / whole.wall:7.1f}"
+            f"{net:11.2f}{base.cpu / net:7.1f}"
+        )
 
 
 if __name__ == "__main__":

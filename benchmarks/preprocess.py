@@ -1,6 +1,6 @@
 """Bytes of a photo to a model's pixels: open_clip's own transform beside ours.
 
-    python -m benchmarks.preprocess FOLDER [--photos 300] [--size 224] [--megapixels 12]
+    python -m benchmarks.preprocess FOLDER [--photos 300] [--megapixels 12] [--json]
 
 open_clip's `image_transform(is_train=False)` ends in normalised float32; ours ends in
 bytes, which models normalise on their device, so the normalisation is timed beside and
@@ -10,6 +10,8 @@ normalisation, byte by byte. One thread; medians of rounds, in CPU time.
 
 import argparse
 import io
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,15 @@ import torch
 from open_clip.transform import image_transform
 from PIL import Image
 
-from benchmarks._interleaved import interleaved, machine, middle, ratios, table
+from benchmarks._figures import Figure, show
+from benchmarks._interleaved import (
+    Times,
+    interleaved,
+    machine,
+    middle,
+    ratios,
+    table,
+)
 from evaluation.images import decode, fit
 from evaluation.models import PixelSpec
 from evaluation.pixels import fastest
@@ -36,6 +46,29 @@ def enlarged(data: bytes, megapixels: float) -> bytes:
     return file.getvalue()
 
 
+def figures(
+    what: str, count: int, times: Mapping[str, Times], same: int
+) -> Iterator[Figure]:
+    """Pixels a model can take, beside the library's; and how many are its own."""
+
+    def rates(name: str) -> tuple[float, ...]:
+        return tuple(count / one for one in times[name].cpu)
+
+    for name, label in (
+        (next(one for one in times if one.endswith(", normalised")), "normalised"),
+        ("ours (fit: Pillow alone), to bytes", "pillow"),
+    ):
+        yield Figure(
+            name=f"preprocess.{label}",
+            what=f"{name}: {what}",
+            unit="photos/CPU-s",
+            ours=rates(name),
+            peer=f"open_clip {version('open_clip_torch')}",
+            theirs=rates("open_clip's transform"),
+            note=f"same pixels: {same} of {count}",
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="JPEGs, in it and below it")
@@ -43,6 +76,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--megapixels", type=float, default=0, help="enlarge photos")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--json", action="store_true", help="figures, one a line")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     found = [
@@ -84,7 +118,7 @@ def main() -> None:
     }
     times = interleaved(contenders, chosen.repeats)
     first = times["open_clip's transform"]
-    rows = [
+    rows: list[list[object]] = [
         [
             name,
             f"{middle(spent.cpu) / len(files) * 1000:.2f}",
@@ -100,6 +134,10 @@ def main() -> None:
         mine = cut(decode(data), spec)
         same += bool((pixels.permute(1, 2, 0).numpy() == mine).all())
     mega = np.median([np.prod(decode(data).size) for data in files]) / 1e6
+    if chosen.json:
+        what = f"{len(files)} photos, median {mega:.2f} megapixels, to {chosen.size} px"
+        show(figures(what, len(files), times, same))
+        return
     print(
         f"{len(files)} photos, median {mega:.2f} megapixels, to {chosen.size} px; "
         f"{same} of {len(files)} have the same pixels"

@@ -1,6 +1,6 @@
 """Image towers on the CPU or a GPU: the library's own way beside ours, fp32 and bf16.
 
-    python -m benchmarks.tower [--model ViT-B-32] [--timm resnet50] [--photos 64]
+    python -m benchmarks.tower [--model ViT-B-32] [--timm resnet50] [--json]
 
 Weights are random, which costs the same as any. The library's way is one batch through
 `encode_image` (or the classifier) in float32; ours takes bytes, so the normalisation is
@@ -10,10 +10,12 @@ counted with it. Figures are medians of rounds in which every contender ran once
 import argparse
 import copy
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import torch
 
+from benchmarks._figures import Figure, show
 from benchmarks._interleaved import interleaved, machine, middle, ratios, table
 from evaluation.models import Runtime, _forward
 from evaluation.models._forward import Tower
@@ -56,6 +58,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", action="store_true", help="figures, one a line")
     parser.add_argument("--chunk", type=int, nargs="*", default=[_forward.CPU_CHUNK])
     chosen = parser.parse_args()
     name, network, size = build(chosen.model, chosen.timm)
@@ -73,9 +76,11 @@ def main() -> None:
 
             contenders[f"ours, {precision}, {chunk} at once"] = run
     theirs = contenders["eager, fp32"]()
+    library = "timm" if chosen.timm else "open_clip_torch"
     times = interleaved(contenders, chosen.repeats)
     first = times["eager, fp32"]
     rows = []
+    found = []
     for label, spent in times.items():
         cosine = torch.cosine_similarity(theirs, contenders[label](), dim=1)
         rows.append(
@@ -88,6 +93,21 @@ def main() -> None:
                 f"{cosine.min():.6f}",
             ]
         )
+        if label != "eager, fp32":
+            found.append(
+                Figure(
+                    name=f"tower.{label.split(', ')[1]}",
+                    what=f"{name}, {label}, photos of {size} px",
+                    unit="photos/CPU-s",
+                    ours=tuple(chosen.photos / one for one in spent.cpu),
+                    peer=f"{library} {version(library)}, eager, fp32",
+                    theirs=tuple(chosen.photos / one for one in first.cpu),
+                    note=f"cosine ≥ {cosine.min():.6f}",
+                )
+            )
+    if chosen.json:
+        show(found)
+        return
     print(f"{name}, {chosen.photos} photos of {size} px, {chosen.repeats} rounds")
     print(f"{machine('torch', 'open_clip_torch', 'timm')}")
     print(f"bfloat16 instructions: {torch.ops.mkldnn._is_mkldnn_bf16_supported()}\n")

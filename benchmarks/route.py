@@ -1,0 +1,354 @@
+"""A folder of many small photos through collect, fetch, hash and dedup.
+
+    python -m benchmarks.route [--photos 1000 10000 100000] [--jobs 2]
+
+Photos of 128 to 256 px are blends of two cuts of the bundled pictures, no two of the
+same places; every 50th is a copy of the one before: its very bytes, written anew,
+smaller, or mirrored. The route runs in a process of its own, as `counterset run` does,
+with a table of embeddings that is empty: nothing is confirmed by a model.
+
+Beside it stands hashing alone: as many processes that read the same files and hash
+them, and keep nothing; before the route and after it, and the mean of both counts. A
+line ends with the peak memory of the driving process and that of it and its workers
+together (resident sets added up, so shared pages count for each).
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from itertools import repeat
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from benchmarks._figures import Figure, show
+from benchmarks._interleaved import machine, table
+
+ORIGINALS = Path(__file__).parents[1] / "curation" / "demo" / "assets" / "originals"
+CLASSES = ("bear", "goose")
+COPIES = ("bytes", "written anew", "smaller", "mirrored")
+EVERY = 50
+"""One photo in so many is a copy of the one before it."""
+AT_ONCE = 256
+MOST_ALONE = 20_000
+"""Photos on which hashing alone is measured: its rate does not depend on more."""
+STEPS = ("collect", "fetch", "hash", "dedup")
+
+CONFIG = """\
+[dataset]
+name = "benchmark"
+{classes}
+[[backgrounds]]
+name = "snow"
+prompts = ["snow"]
+[[backgrounds]]
+name = "grass"
+prompts = ["grass"]
+[[sources]]
+kind = "folder"
+path = "photos"
+licence = "CC0-1.0"
+[hash]
+path = "{path}"
+[embed]
+model = "demo:lite0"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What one run of the route took.
+
+    Attributes:
+        photos: files in the folder.
+        seconds: of each step, and of the whole process.
+        merged: photos that dedup merged, of `planted` copies that are other bytes.
+        planted: see `merged`.
+        driver: peak memory of the driving process, MB.
+        tree: peak memory of it and its workers, MB.
+        alone: photos a second of hashing alone.
+    """
+
+    photos: int
+    seconds: dict[str, float]
+    merged: int
+    planted: int
+    driver: float
+    tree: float
+    alone: float
+
+
+@cache
+def pool() -> list[Image.Image]:
+    """The bundled pictures, small."""
+    found = []
+    for path in sorted(ORIGINALS.glob("*.jpg")):
+        with Image.open(path) as image:
+            found.append(image.convert("RGB"))
+    return found
+
+
+def picture(number: int) -> Image.Image:
+    """Photo `number`: two cuts, blended from side to side."""
+    rng = np.random.default_rng(number)
+    size = int(rng.integers(128, 257)), int(rng.integers(128, 257))
+    cuts: list[Image.Image] = []
+    for image in rng.choice(len(pool()), 2, replace=False):
+        whole = pool()[image]
+        part = rng.uniform(0.4, 0.8)
+        width, height = whole.width * part, whole.height * part
+        left, top = rng.uniform(0, [whole.width - width, whole.height - height])
+        box = (left, top, left + width, top + height)
+        cut = whole.resize(size, Image.Resampling.BILINEAR, box)
+        cuts.append(ImageOps.mirror(cut) if rng.integers(2) else cut)
+    mask = Image.fromarray(rng.integers(0, 256, (3, 3), dtype=np.uint8))
+    mask = mask.resize(size, Image.Resampling.BICUBIC)
+    return Image.composite(cuts[0], cuts[1], mask)
+
+
+def photo(number: int) -> bytes:
+    """The file of photo `number`."""
+    copy = number % EVERY == EVERY - 1
+    image = picture(number - copy)
+    quality = 85
+    if copy:
+        kind = COPIES[number // EVERY % len(COPIES)]
+        if kind == "written anew":
+            quality = 60
+        elif kind == "smaller":
+            image = image.resize((image.width * 4 // 5, image.height * 4 // 5))
+        elif kind == "mirrored":
+            image = ImageOps.mirror(image)
+    file = BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def write(folder: Path, numbers: range) -> None:
+    """Write some of the photos, where a folder source finds them."""
+    for number in numbers:
+        home = folder / CLASSES[number % 2] / f"{number // 1000:04d}"
+        home.mkdir(parents=True, exist_ok=True)
+        (home / f"{number:07d}.jpg").write_bytes(photo(number))
+
+
+def plant(place: Path, count: int, path: str, jobs: int) -> None:
+    """Make a folder of photos and its dataset.toml."""
+    folder = place / "photos"
+    blocks = [range(start, min(start + 1000, count)) for start in range(0, count, 1000)]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as workers:
+        list(workers.map(write, [folder] * len(blocks), blocks))
+    classes = "".join(f'[[classes]]\nname = "{name}"\n' for name in CLASSES)
+    (place / "dataset.toml").write_text(CONFIG.format(classes=classes, path=path))
+
+
+def hashed(paths: list[Path], path: str) -> int:
+    """Hash some files and keep nothing."""
+    from curation.duplicates import hashing
+
+    data = [one.read_bytes() for one in paths]
+    version = {"full": hashing.FULL, "fast": hashing.FAST}[path]
+    rows = hashing.rows(data, path=version, max_pixels=10**8)
+    return sum(row["status"] == "ok" for row in rows)
+
+
+def alone(paths: Sequence[Path], path: str, jobs: int) -> float:
+    """Photos a second of hashing alone, in so many processes."""
+    parts = [
+        list(paths[start : start + AT_ONCE]) for start in range(0, len(paths), AT_ONCE)
+    ]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as workers:
+        # so that each has imported what it needs
+        list(workers.map(hashed, [parts[0][:8]] * (4 * jobs), repeat(path)))
+        start = time.perf_counter()
+        done = sum(workers.map(hashed, parts, repeat(path)))
+        seconds = time.perf_counter() - start
+    if done != len(paths):
+        message = f"{done} of {len(paths)} photos were hashed"
+        raise SystemExit(message)
+    return len(paths) / seconds
+
+
+def drive(place: Path, jobs: int) -> None:
+    """What the route's process does; prints what each step took."""
+    from curation.config import load
+    from curation.pipeline import Route
+    from curation.schemas import empty
+    from curation.shelf import Shelf
+
+    config = load(place / "dataset.toml")
+    route = Route(Shelf(place / "work"), config, jobs=jobs)
+    with route.shelf.lock():
+        done = route.run("hash")
+        route.finish("embed", empty("embeddings"))
+        done += route.run("dedup")
+    seconds: dict[str, float] = dict.fromkeys(STEPS, 0.0)
+    for one in done:
+        if one.failed:
+            message = f"{one.stage}: {one.failed} rows failed"
+            raise SystemExit(message)
+        if one.stage in seconds:
+            seconds[one.stage] += one.seconds
+    decided = route.table("duplicates").column("decision").to_pylist()
+    told = {"seconds": seconds, "merged": decided.count("merge"), "peak": peak()}
+    print(json.dumps(told))
+
+
+def peak(process: int | str = "self") -> float:
+    """Largest resident set of a process so far, MB."""
+    return _status(process).get("VmHWM", 0.0)
+
+
+def _status(process: int | str) -> dict[str, float]:
+    """Sizes in MB that the system states of a process; empty when it is gone."""
+    try:
+        text = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    lines = (line.split() for line in text.splitlines() if line.endswith(" kB"))
+    return {words[0].rstrip(":"): int(words[1]) / 1e3 for words in lines}
+
+
+def family(process: int) -> Iterator[int]:
+    """A process and all that it started."""
+    yield process
+    try:
+        text = Path(f"/proc/{process}/task/{process}/children").read_text("utf-8")
+    except OSError:
+        return
+    for child in text.split():
+        yield from family(int(child))
+
+
+def run(place: Path, jobs: int) -> tuple[dict[str, Any], float, float]:
+    """Run the route; what it told, seconds of the process, peak MB of the tree."""
+    shutil.rmtree(place / "work", ignore_errors=True)
+    words = ["--drive", str(place), "--jobs", str(jobs)]
+    start, largest = time.perf_counter(), 0.0
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.route", *words],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while process.poll() is None:
+            now = sum(_status(one).get("VmRSS", 0.0) for one in family(process.pid))
+            largest = max(largest, now)
+            time.sleep(0.2)
+        seconds = time.perf_counter() - start
+        assert process.stdout
+        text = process.stdout.read()
+    if process.returncode:
+        message = f"the route ended with {process.returncode}"
+        raise SystemExit(message)
+    told: dict[str, Any] = json.loads(text.splitlines()[-1])
+    return told, seconds, largest
+
+
+def measure(place: Path, count: int, path: str, jobs: int) -> Took:
+    """Plant photos, and run the route between two measurements of hashing alone."""
+    plant(place, count, path, jobs)
+    paths = sorted((place / "photos").rglob("*.jpg"))
+    some = paths[:: max(1, len(paths) // MOST_ALONE)][:MOST_ALONE]
+    before = alone(some, path, jobs)
+    told, whole, tree = run(place, jobs)
+    after = alone(some, path, jobs)
+    copies = [COPIES[n // EVERY % len(COPIES)] for n in range(EVERY - 1, count, EVERY)]
+    return Took(
+        photos=count,
+        seconds=told["seconds"] | {"whole": whole},
+        merged=told["merged"],
+        planted=len(copies) - copies.count("bytes"),
+        driver=told["peak"],
+        tree=tree,
+        alone=statistics.mean([before, after]),
+    )
+
+
+def figures(took: Took, path: str) -> Iterator[Figure]:
+    """A run as figures: rates of the steps, the whole beside hashing alone, memory."""
+    count, whole = took.photos, took.seconds["whole"]
+    for step in STEPS:
+        yield Figure(
+            name=f"route.{step}",
+            what=f"{step}, photos of 128-256 px in a folder",
+            unit="photos/s",
+            ours=(count / max(took.seconds[step], 1e-3),),
+            size=count,
+        )
+    yield Figure(
+        name="route.whole",
+        what="collect, fetch, hash and dedup, whole process, beside hashing alone",
+        unit="photos/s",
+        ours=(count / whole,),
+        peer=f"hashing alone ({path})",
+        theirs=(took.alone,),
+        size=count,
+    )
+    for name, value in (("driver", took.driver), ("tree", took.tree)):
+        yield Figure(
+            name=f"route.memory.{name}",
+            what=f"peak memory, {name}",
+            unit="MB",
+            ours=(value,),
+            less=True,
+            size=count,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--photos", type=int, nargs="+", default=[1000, 10_000, 100_000]
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--path", choices=("full", "fast"), default="fast")
+    parser.add_argument("--json", action="store_true", help="figures, one a line")
+    parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.drive:
+        drive(chosen.drive, chosen.jobs)
+        return
+    rows = []
+    for count in chosen.photos:
+        with tempfile.TemporaryDirectory(prefix="counterset-route-") as place:
+            took = measure(Path(place), count, chosen.path, chosen.jobs)
+        if chosen.json:
+            show(figures(took, chosen.path))
+            continue
+        rows.append(
+            [
+                f"{count:,}",
+                *(f"{took.seconds[step]:.1f}" for step in STEPS),
+                f"{took.seconds['whole']:.1f}",
+                f"{count / took.seconds['whole']:,.0f}",
+                f"{took.alone:,.0f}",
+                f"{100 * count / took.seconds['whole'] / took.alone:.0f} %",
+                f"{took.driver:.0f}",
+                f"{took.tree:.0f}",
+                f"{took.merged} of {took.planted}",
+            ]
+        )
+        print(f"{count:,} photos done", file=sys.stderr, flush=True)
+    if rows:
+        head = ["photos", *(f"{step} s" for step in STEPS), "whole s", "photos/s"]
+        head += ["hashing alone", "share", "driver MB", "tree MB", "copies merged"]
+        print(f"{machine('pillow', 'pyarrow')}, {chosen.jobs} jobs, {chosen.path}\n")
+        print(table(head, rows))
+
+
+if __name__ == "__main__":
+    main()
