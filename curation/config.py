@@ -214,6 +214,17 @@ class Fetch(Section):
     )
 
 
+class Hash(Section):
+    """How photos are decoded to be hashed and measured."""
+
+    path: Literal["full", "fast"] = Field(
+        "full",
+        description="full: every pixel, hashes equal imagehash's; fast: JPEGs are "
+        "scaled down in the decoder, hashes differ by a few bits, and there is no hash "
+        "of pixels, no sharpness and no noise",
+    )
+
+
 class Embed(Section):
     """The checkpoint whose embeddings propose and screen."""
 
@@ -411,6 +422,7 @@ class Dataset(Section):
     collect: Collect = Collect()
     http: Http = Http()
     fetch: Fetch = Fetch()
+    hash: Hash = Hash()
     embed: Embed = Embed()
     dedup: Dedup = Dedup()
     propose: Propose = Propose()

@@ -139,29 +139,49 @@ SCHEMAS: dict[str, Table] = {
         "photo_id": _photo,
         "status": _status,
         "error": _error,
-        "path": Column(_text, "version of the decoding path that made the hashes"),
+        "path": Column(_text, "decoding path that made the row, and its version"),
         "pixels": Column(
-            _text, "sha256 of width, height and upright RGB bytes", null=True
+            _text, "sha256 of width, height and upright RGB bytes; null by fast", True
         ),
         "phash": Column(
             pa.list_(pa.uint64()),
-            "imagehash pHash (64 bit) of the 8 dihedral variants, upright first; "
+            "pHash (64 bit; by the full path imagehash's) of the 8 dihedral variants; "
             "order: identity, rotate 90/180/270 (counter-clockwise), then the same "
             "four of the mirror image",
             null=True,
         ),
-        "dhash": Column(pa.uint64(), "imagehash dHash, 64 bit", null=True),
+        "dhash": Column(
+            pa.uint64(), "dHash, 64 bit; by the full path imagehash's", True
+        ),
         "thumb": Column(
             pa.binary(), "32 × 32 grey bytes, upright, row by row: pHash's input", True
         ),
         "texture": Column(
-            _real, "standard deviation of grey in 0-255; low: hashes are noise", True
+            _real, "standard deviation of grey, 0-255; low: hashes are noise", True
         ),
         "sharpness": Column(
-            _real, "variance of the Laplacian of grey at 512 px long side", True
+            _real, "variance of the Laplacian of grey at 512 px; null by fast", True
         ),
         "brightness": Column(_real, "mean grey, 0-1", null=True),
-        "noise": Column(_real, "estimated pixel noise, grey levels", null=True),
+        "noise": Column(_real, "pixel noise, grey levels; null by fast", True),
+    },
+    # one row = one file of any folder: `counterset hash` writes it, dedup compares with it
+    "hash_table": {
+        "name": Column(_text, "relative path; bytes that are no text: percent-encoded"),
+        "status": _status,
+        "error": _error,
+        "sha256": Column(_text, "sha256 of the file's bytes, lower-case hex", True),
+        "bytes": Column(_int, "size of the file, bytes"),
+        "format": Column(_text, "JPEG, PNG, WEBP, … by content", null=True),
+        "frames": Column(_int, "pictures in the file; the first is hashed", True),
+        "width": Column(_int, "pixels, upright", null=True),
+        "height": Column(_int, "pixels, upright", null=True),
+        "path": Column(_text, "decoding path that made the hashes", null=True),
+        "pixels": Column(_text, "as in hashes; null by the fast path", null=True),
+        "phash": Column(pa.list_(pa.uint64()), "8 variants, as in hashes", True),
+        "dhash": Column(pa.uint64(), "as in hashes", null=True),
+        "thumb": Column(pa.binary(), "32 × 32 grey bytes, as in hashes", null=True),
+        "texture": Column(_real, "as in hashes", null=True),
     },
     "embeddings": {
         "photo_id": _photo,

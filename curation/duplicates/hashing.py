@@ -1,16 +1,27 @@
-"""Hashes and simple measures of one decoded photo: pure functions on pixels.
+"""Hashes of photos: of whole batches, from bytes, by one of two decoding paths.
 
-pHash and dHash are those of the `imagehash` package, bit for bit, packed into integers
-(most significant bit first, row by row, as `str(imagehash)` prints them). What goes
-beyond it costs next to nothing: mirrored and rotated copies are found with hashes made
-from the same DCT, cropped ones with hashes of windows of the photo.
+`FULL` decodes every pixel. pHash and dHash are those of the `imagehash` package, bit
+for bit, packed into integers (most significant bit first, row by row, as
+`str(imagehash)` prints them), and there is a hash of the pixels themselves.
+
+`FAST` has JPEGs scaled down while they are decoded and looks at their brightness only.
+Its hashes differ from those of `FULL` by few bits, so both are compared within the same
+radii. What needs every pixel is missing: the hash of the pixels, sharpness and noise.
+
+What goes beyond imagehash costs next to nothing: mirrored and rotated copies are found
+with hashes made from the same DCT, cropped ones with hashes of windows of the thumb.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from curation.duplicates import measures
+from evaluation import images
+from evaluation.errors import DecodeError, InputError
 
 VARIANTS = (
     "identity",
@@ -27,72 +38,235 @@ VARIANTS = (
 SIDE = 32
 """Side of the grey square the DCT sees, pixels; the low 8 × 8 coefficients count."""
 
-MEASURED_SIDE = 512
-"""Long side for sharpness, and side of the square for noise, pixels."""
+DRAFT_SIDE = 128
+"""Pixels that the shorter side of a scaled JPEG keeps at least, where it has them."""
 
-Grey = NDArray[np.uint8]
+FULL = "full-decode lanczos-32 1"
+FAST = f"draft-{DRAFT_SIDE} lanczos-32 1"
+"""Versions of the two paths, kept with every hash; another number is another path."""
 
-_MOST = 4 * 255  # largest response of the Laplacian
+PATHS = {"full": FULL, "fast": FAST}
+"""Paths by the names that people choose them by."""
+
+Squares = NDArray[np.uint8]
+Real = NDArray[np.float64]
+Codes = NDArray[np.uint64]
+Bits = NDArray[np.bool_]
+
+_CHUNK = 1024  # photos whose coefficients are in memory at once
+_COLUMNS = (
+    "error", "pixels", "phash", "dhash", "thumb", "texture", "sharpness", "brightness",
+    "noise",
+)  # fmt: skip
 _ODD = np.where(np.arange(8) % 2 == 1, -1.0, 1.0)
+_SIGNS = np.stack([np.ones((8, 8)), np.ones((8, 1)) * _ODD, _ODD[:, None] * np.ones(8),
+                   np.outer(_ODD, _ODD)])  # fmt: skip
+_UPRIGHT, _MIRROR, _FLIP, _HALF_TURN = range(4)  # which of the signs makes which
 
 
-def pack(bits: NDArray[np.bool_]) -> int:
-    """64 bits as one integer, first bit most significant.
+def rows(
+    data: Sequence[bytes], *, path: str, max_pixels: int
+) -> list[dict[str, object]]:
+    """Hash photos; each row depends on its own photo only.
 
-    Example:
-        >>> hex(pack(np.eye(8, dtype=bool)))
-        '0x8040201008040201'
+    Args:
+        data: files, as bytes.
+        path: `FULL` or `FAST`.
+        max_pixels: refuse pictures of more than this many pixels.
+
+    Returns: a row per photo, in order, with the columns of the table `hashes` but
+        photo_id. One that cannot be decoded has status "failed" and the reason.
+
+    Raises:
+        InputError: there is no such path.
     """
-    return int.from_bytes(np.packbits(bits.reshape(64)).tobytes(), "big")
+    if path not in PATHS.values():
+        message = f"no hashing path {path!r}; known: {', '.join(PATHS.values())}"
+        raise InputError(message)
+    made: list[dict[str, object]] = []
+    for start in range(0, len(data), _CHUNK):
+        made += _chunk(data[start : start + _CHUNK], path, max_pixels)
+    return made
 
 
-def low_frequencies(square: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Low 8 × 8 of the two-dimensional DCT-II of (32, 32) grey levels."""
-    from scipy import fftpack  # a second of start, and few commands hash
+def _chunk(
+    data: Sequence[bytes], path: str, max_pixels: int
+) -> list[dict[str, object]]:
+    read = _full if path == FULL else _fast
+    made: list[dict[str, object]] = []
+    good: list[dict[str, object]] = []
+    squares: list[Squares] = []
+    narrow: list[Squares] = []
+    for photo in data:
+        row: dict[str, object] = dict.fromkeys(_COLUMNS) | {"path": path}
+        made.append(row)
+        try:
+            square, cells, columns = read(photo, max_pixels)
+        except DecodeError as error:
+            row |= {"status": "failed", "error": str(error)}
+            continue
+        row |= columns | {"status": "ok", "thumb": square.tobytes()}
+        good.append(row)
+        squares.append(square)
+        narrow.append(cells)
+    if good:
+        whole = np.stack(squares)
+        low = low_frequencies(whole) if path == FULL else whole_frequencies(whole)
+        for row, codes, code in zip(
+            good, variants(low).tolist(), rising(np.stack(narrow)).tolist(), strict=True
+        ):
+            row |= {"phash": codes, "dhash": code}
+    return made
 
-    dct = fftpack.dct(fftpack.dct(square, axis=0), axis=1)
-    return np.asarray(dct[:8, :8], dtype=np.float64)
+
+def _full(data: bytes, max_pixels: int) -> tuple[Squares, Squares, dict[str, object]]:
+    """Thumb, the picture at 9 × 8, and columns, from every pixel."""
+    image = images.decode(data, max_pixels=max_pixels)
+    grey = image.convert("L")
+    small = measures.reduced(grey)
+    mean, deviation = measures.level(small)
+    return (
+        thumb(grey),
+        narrowed(grey),
+        {
+            "pixels": pixels_sha256(image),
+            "texture": deviation,
+            "sharpness": measures.sharpness(np.asarray(small)),
+            "brightness": mean / 255,
+            "noise": measures.noise(grey),
+        },
+    )
 
 
-def above_median(low: NDArray[np.float64]) -> int:
-    """The hash of low frequencies: which are above their median, DC included."""
-    return pack(low > np.median(low))
+def _fast(data: bytes, max_pixels: int) -> tuple[Squares, Squares, dict[str, object]]:
+    """As `_full`, from a picture scaled down in the decoder."""
+    draft = images.draft(data, short_side=DRAFT_SIDE, max_pixels=max_pixels)
+    mean, deviation = measures.level(draft.image)
+    return (
+        thumb(draft.image, box=draft.box),
+        narrowed(draft.image, box=draft.box),
+        {"texture": deviation, "brightness": mean / 255},
+    )
+
+
+# --- from pixels to codes ------------------------------------------------------------
+
+Box = tuple[float, float, float, float]
+
+
+def thumb(grey: Image.Image, *, box: Box | None = None) -> Squares:
+    """The 32 × 32 grey square that `phash` sees, (32, 32) uint8.
+
+    Args:
+        grey: a picture in mode "L".
+        box: the part of it to look at; all of it when None.
+    """
+    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS, box))
+
+
+def narrowed(grey: Image.Image, *, box: Box | None = None) -> Squares:
+    """The picture 9 pixels wide and 8 high, which dHash is made from, (8, 9) uint8."""
+    return np.asarray(grey.resize((9, 8), Image.Resampling.LANCZOS, box))
 
 
 def phash(grey: Image.Image) -> int:
     """`imagehash.phash` of a picture in mode "L"."""
-    return above_median(low_frequencies(thumb(grey)))
+    return int(variants(low_frequencies(thumb(grey)[None]))[0, 0])
 
 
 def dhash(grey: Image.Image) -> int:
     """`imagehash.dhash` of a picture in mode "L"."""
-    pixels = np.asarray(_shrink(grey, (9, 8)))
-    return pack(pixels[:, 1:] > pixels[:, :-1])
+    return int(rising(narrowed(grey)[None])[0])
 
 
-def dihedral(low: NDArray[np.float64]) -> list[int]:
+def low_frequencies(squares: Squares) -> Real:
+    """Low 8 × 8 of the two-dimensional DCT-II of grey squares.
+
+    By the very function that imagehash calls, for its roundings decide the bits of
+    pictures with equal coefficients.
+
+    Args:
+        squares: (N, 32, 32) grey levels.
+
+    Returns: (N, 8, 8); rows are vertical frequencies.
+    """
+    from scipy import fftpack  # a second of start, and few commands hash
+
+    dct = fftpack.dct(fftpack.dct(squares, axis=-2), axis=-1)
+    return np.asarray(dct[:, :8, :8], dtype=np.float64)
+
+
+def whole_frequencies(squares: Squares) -> Real:
+    """As `low_frequencies`, as two matrix products of whole numbers.
+
+    The cosines are rounded to 17 bits, so that all sums stay below 2**53 and are exact:
+    the same on every machine, in batches of any size, and for a turned square.
+
+    Args:
+        squares: (N, 32, 32) grey levels.
+
+    Returns: (N, 8, 8) whole numbers, 2**34 times the plain DCT.
+    """
+    place, frequency = np.arange(SIDE), np.arange(8)
+    cosines = np.cos(np.pi * np.outer(frequency, 2 * place + 1) / (2 * SIDE))
+    basis = np.rint(cosines * 2**17)
+    return np.asarray(basis @ squares.astype(np.float64) @ basis.T)
+
+
+def variants(low: Real) -> Codes:
     """Hashes of the 8 ways a square can be turned and mirrored, in `VARIANTS`' order.
 
+    A hash says which low frequencies are above their median, the constant one included.
     Mirroring a picture flips the sign of its odd horizontal frequencies, transposing it
     transposes its DCT; the median moves with the signs, so it is taken anew. The result
     equals hashing the turned 32 × 32 square up to rounding; hashing a turned photo
     differs by a few bits, as its reduction to 32 × 32 rounds elsewhere.
+
+    Args:
+        low: (N, 8, 8) low frequencies.
+
+    Returns: (N, 8) uint64.
     """
-    hashes = []
-    for start in (low, low * _ODD[None, :]):
-        for variant in (
-            start,
-            start.T * _ODD[:, None],
-            start * _ODD[:, None] * _ODD[None, :],
-            start.T * _ODD[None, :],
-        ):
-            hashes.append(above_median(variant))
-    return hashes
+    signed = low[:, None] * _SIGNS
+    ordered = np.partition(signed.reshape(len(low), 4, 64), (31, 32), axis=2)
+    median = (ordered[:, :, 31] + ordered[:, :, 32]) / 2
+    above = signed > median[:, :, None, None]
+    straight, transposed = packed(above), packed(above.swapaxes(2, 3))
+    return np.stack(
+        [
+            straight[:, _UPRIGHT],
+            transposed[:, _MIRROR],
+            straight[:, _HALF_TURN],
+            transposed[:, _FLIP],
+            straight[:, _MIRROR],
+            transposed[:, _UPRIGHT],
+            straight[:, _FLIP],
+            transposed[:, _HALF_TURN],
+        ],
+        axis=1,
+    )
 
 
-def thumb(grey: Image.Image) -> NDArray[np.uint8]:
-    """The 32 × 32 grey square that `phash` sees, (32, 32) uint8."""
-    return np.asarray(_shrink(grey, (SIDE, SIDE)))
+def rising(cells: Squares) -> Codes:
+    """dHashes: where a pixel is brighter than the one on its left.
+
+    Args:
+        cells: (N, 8, 9) grey levels.
+
+    Returns: (N,) uint64.
+    """
+    return packed(cells[:, :, 1:] > cells[:, :, :-1])
+
+
+def packed(bits: Bits) -> Codes:
+    """The last 8 × 8 bits as one integer, first bit most significant.
+
+    Example:
+        >>> hex(packed(np.eye(8, dtype=bool)))
+        '0x8040201008040201'
+    """
+    rows = np.packbits(bits, axis=-1)[..., 0]
+    return np.ascontiguousarray(rows).view(">u8")[..., 0].astype(np.uint64)
 
 
 def pixels_sha256(image: Image.Image) -> str:
@@ -100,70 +274,3 @@ def pixels_sha256(image: Image.Image) -> str:
     digest = hashlib.sha256(f"{image.width} {image.height} ".encode())
     digest.update(image.tobytes())
     return digest.hexdigest()
-
-
-def reduced(grey: Image.Image) -> Grey:
-    """Grey levels at a long side of at most 512 pixels, for measures that need a scale.
-
-    Smaller pictures stay as they are: enlarging would only make them blurred.
-    """
-    scale = MEASURED_SIDE / max(grey.size)
-    if scale < 1:
-        width, height = (max(1, round(side * scale)) for side in grey.size)
-        grey = grey.resize((width, height), Image.Resampling.BOX)
-    return np.asarray(grey)
-
-
-def level(levels: Grey) -> tuple[float, float]:
-    """Mean and standard deviation of grey levels, 0-255."""
-    return _moments(np.bincount(levels.ravel(), minlength=256), 0)
-
-
-def sharpness(levels: Grey) -> float:
-    """Variance of the 4-neighbour Laplacian of grey levels; 0 for less than 3 × 3.
-
-    Source: Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy".
-    """
-    if min(levels.shape) < 3:
-        return 0.0
-    wide = levels.astype(np.int16)
-    laplacian = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
-    laplacian -= 4 * wide[1:-1, 1:-1]
-    # whole numbers within ±1020: counting them is exact and faster than averaging
-    counts = np.bincount((laplacian + _MOST).ravel(), minlength=2 * _MOST + 1)
-    return _moments(counts, -_MOST)[1] ** 2
-
-
-def noise(grey: Image.Image) -> float:
-    """Standard deviation of pixel noise, grey levels, in the central 512 × 512 pixels.
-
-    The kernel is Immerkær's (1996, "Fast noise variance estimation"), blind to planes
-    and ramps; the median of its response, not the mean: edges and fur count less.
-    """
-    width, height = grey.size
-    side = MEASURED_SIDE
-    left, top = max(0, (width - side) // 2), max(0, (height - side) // 2)
-    box = (left, top, min(width, left + side), min(height, top + side))
-    levels = np.asarray(grey.crop(box)).astype(np.int16)
-    if min(levels.shape) < 3:
-        return 0.0
-    rows = levels[:-2] - 2 * levels[1:-1] + levels[2:]
-    response = rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
-    below = np.cumsum(np.bincount(np.abs(response).ravel()))
-    middle = [(response.size - 1) // 2, response.size // 2]
-    median = np.searchsorted(below, middle, side="right").mean()
-    # 6: the kernel's norm; 0.6745: median of |N(0, 1)|
-    return float(median / (6 * 0.6745))
-
-
-def _moments(counts: NDArray[np.int64], first: int) -> tuple[float, float]:
-    """Mean and standard deviation of whole numbers from how often each occurs."""
-    values = np.arange(first, first + len(counts))
-    total = int(counts.sum())
-    sum_, squares = int(counts @ values), int(counts @ values**2)
-    variance = (squares * total - sum_**2) / total**2
-    return sum_ / total, variance**0.5
-
-
-def _shrink(grey: Image.Image, size: tuple[int, int]) -> Image.Image:
-    return grey.resize(size, Image.Resampling.LANCZOS)

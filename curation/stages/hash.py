@@ -1,8 +1,8 @@
 """hash: one decode per photo gives its hashes and measures, without thresholds.
 
-Everything is made from the full decode, so hashes equal those of `imagehash` on the
-same picture. A faster path (scaled JPEG decoding) changes bits and would be another
-`path`.
+With `path = "full"` everything is made from every pixel, and hashes equal those of
+`imagehash` on the same picture. With "fast", JPEGs are scaled down while they are
+decoded: see `curation.duplicates.hashing`.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,6 @@ import pyarrow as pa
 from curation.config import Dataset
 from curation.duplicates import hashing
 from curation.schemas import from_rows
-from evaluation import images
-from evaluation.errors import DecodeError
 
 VERSION = 1
 OUTPUT = "hashes"
@@ -22,20 +20,25 @@ INPUTS = ("photos",)
 ROWS = "map"
 PROCESSES = True
 
-PATH = "full-decode lanczos-32 1"
-"""Version of the decoding path; hashes of different paths are not comparable."""
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What changes the table."""
+    """What changes the table.
+
+    Attributes:
+        max_pixels: larger pictures are refused.
+        path: the decoding path and its version.
+    """
 
     max_pixels: int
+    path: str = hashing.FULL
 
 
 def settings(config: Dataset) -> Settings:
     """This stage's part of the configuration."""
-    return Settings(max_pixels=config.fetch.max_pixels)
+    return Settings(
+        max_pixels=config.fetch.max_pixels, path=hashing.PATHS[config.hash.path]
+    )
 
 
 def run(inputs: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
@@ -49,31 +52,11 @@ def run(inputs: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
         status "failed" and the reason.
     """
     photos = inputs["photos"]
-    rows = []
-    for photo_id, data in zip(photos["photo_id"], photos["data"], strict=True):
-        row: dict[str, object] = {"photo_id": photo_id.as_py(), "path": PATH}
-        try:
-            row |= _measure(data.as_py(), settings.max_pixels) | {"status": "ok"}
-        except DecodeError as error:
-            row |= {"status": "failed", "error": str(error)}
-        rows.append(row)
+    found = hashing.rows(
+        photos["data"].to_pylist(), path=settings.path, max_pixels=settings.max_pixels
+    )
+    rows = [
+        {"photo_id": photo_id} | row
+        for photo_id, row in zip(photos["photo_id"].to_pylist(), found, strict=True)
+    ]
     return from_rows(sorted(rows, key=lambda row: str(row["photo_id"])), OUTPUT)
-
-
-def _measure(data: bytes, max_pixels: int) -> dict[str, object]:
-    """Columns that come from the pixels."""
-    image = images.decode(data, max_pixels=max_pixels)
-    grey = image.convert("L")
-    thumb = hashing.thumb(grey)
-    levels = hashing.reduced(grey)
-    mean, deviation = hashing.level(levels)
-    return {
-        "pixels": hashing.pixels_sha256(image),
-        "phash": hashing.dihedral(hashing.low_frequencies(thumb)),
-        "dhash": hashing.dhash(grey),
-        "thumb": thumb.tobytes(),
-        "texture": deviation,
-        "sharpness": hashing.sharpness(levels),
-        "brightness": mean / 255,
-        "noise": hashing.noise(grey),
-    }

@@ -18,7 +18,8 @@ clarity
 
 Without a text tower, neighbours alone give p. Copies and photos of one observation are
 no independent witnesses: they are left out of a photo's neighbours. A photo without an
-embedding has no opinion of its class: 0 but for contradictions.
+embedding has no opinion of its class: 0 but for contradictions. Noise and sharpness
+that were not measured (hashed by the fast path) count as no fault.
 """
 
 from collections.abc import Mapping
@@ -101,16 +102,13 @@ def run(inputs: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
     rows: list[dict[str, object]] = []
     for photo in photos:
         photo_id = photo["photo_id"]
-        measured = measures.get(photo_id)
         p, outlier = opinions.get(photo_id, (None, 0.0))
         wrong = ambiguous = 0.0
         if p is not None and photo["class"] in names:
             wrong = 1 - float(p[names.index(photo["class"])])
             first, second = np.sort(p)[::-1][:2] if len(p) > 1 else (1.0, 0.0)
             ambiguous = 1 - float(first - second)
-        noise = _above(measured["noise"], NOISE) if measured else 0.0
-        blur = _below(np.log10(measured["sharpness"] + 1e-9), BLUR) if measured else 0.0
-        dark = _below(measured["brightness"], DARK) if measured else 0.0
+        noise, blur, dark = _seen(measures.get(photo_id, {}))
         rows.append(
             {
                 "photo_id": photo_id,
@@ -127,6 +125,18 @@ def _measures(hashes: pa.Table) -> list[dict[str, Any]]:
     columns = ["photo_id", "status", "sharpness", "brightness", "noise"]
     rows: list[dict[str, Any]] = hashes.select(columns).to_pylist()
     return [row for row in rows if row["status"] == "ok"]
+
+
+def _seen(measured: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Noise, blur and darkness, 0-1; 0 for what was not measured."""
+    noise, sharp, bright = (
+        measured.get(name) for name in ("noise", "sharpness", "brightness")
+    )
+    return (
+        0.0 if noise is None else _above(noise, NOISE),
+        0.0 if sharp is None else _below(float(np.log10(sharp + 1e-9)), BLUR),
+        0.0 if bright is None else _below(bright, DARK),
+    )
 
 
 def _contradicted(

@@ -65,8 +65,8 @@ def _embedded(vectors: np.ndarray) -> pa.Table:
     return from_rows(rows, "embeddings")
 
 
-def _hashes(count: int, **columns: list[float]) -> pa.Table:
-    usual = {"sharpness": 1000.0, "brightness": 0.5, "noise": 1.0}
+def _hashes(count: int, **columns: Any) -> pa.Table:
+    usual: dict[str, Any] = {"sharpness": 1000.0, "brightness": 0.5, "noise": 1.0}
     rows = [
         {"photo_id": _id(place), "status": "ok", "path": "test"}
         | usual
@@ -300,6 +300,22 @@ class TestScreen:
         assert scores == sorted(scores, reverse=True)
         assert scores[0] > 0.9
         assert scores[-1] < 0.1
+
+    def test_what_the_fast_path_does_not_measure_is_no_fault(
+        self, tiny_clip: str
+    ) -> None:
+        unknown = {"sharpness": [None] * 4, "noise": [None] * 4}
+        known = self._run(tiny_clip, np.eye(32)[:4], ["cat"] * 4)
+
+        rows = self._run(tiny_clip, np.eye(32)[:4], ["cat"] * 4, **unknown)
+
+        for row, other in zip(rows, known, strict=True):
+            assert row["clarity"] <= other["clarity"]
+            assert row["feature_noise"] <= other["feature_noise"]
+        dark = self._run(
+            tiny_clip, np.eye(32)[:4], ["cat"] * 4, brightness=[0.01] * 4, **unknown
+        )
+        assert min(row["clarity"] for row in dark) > 0.9
 
     def test_without_embeddings_pixels_still_count(self, tiny_clip: str) -> None:
         inputs = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from evaluation.errors import DecodeError
-from evaluation.images import Header, decode, fit, plain_jpeg, sniff
+from evaluation.images import Header, decode, draft, fit, plain_jpeg, sniff
 from evaluation.models import PixelSpec
 
 RNG = np.random.default_rng(7)
@@ -213,6 +213,96 @@ def test_what_is_no_plain_jpeg():
     assert plain_jpeg(data, max_pixels=2399) is None
 
 
+DRAFTED = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "not subsampled": {"subsampling": 0},
+    "red, green and blue as such": {"keep_rgb": True},
+    "restart markers": {"restart_marker_rows": 1},
+}
+
+
+def smooth(width: int, height: int) -> Image.Image:
+    """A picture without fine detail, unlike itself turned or shifted."""
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    levels = np.stack([200 * x, 120 * x + 120 * y**2, 250 * x * (1 - y)], axis=-1)
+    return Image.fromarray(levels.astype(np.uint8))
+
+
+@pytest.mark.parametrize("options", DRAFTED.values(), ids=DRAFTED)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_draft_is_the_upright_photo_made_smaller(options, orientation):
+    """Where the photo lies in a draft with odd sides, too."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(smooth(143, 77), "JPEG", exif=exif, quality=95, **options)
+
+    found = draft(data, short_side=9)
+
+    whole = decode(data).convert("L")
+    assert sorted(found.image.size) == [10, 18]  # eighths, rounded up
+    assert found.image.mode == "L"
+    left, top, right, bottom = found.box
+    assert (right - left, bottom - top) == (whole.width / 8, whole.height / 8)
+    shown = found.image.resize((8, 8), Image.Resampling.LANCZOS, found.box)
+    wanted = whole.resize((8, 8), Image.Resampling.LANCZOS)
+    assert np.abs(np.asarray(shown, int) - np.asarray(wanted, int)).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("short_side", "size"),
+    [(1, (18, 10)), (10, (36, 20)), (20, (72, 39)), (39, (143, 77)), (99, (143, 77))],
+)
+def test_draft_keeps_the_side_asked_for(short_side, size):
+    data = encoded(smooth(143, 77), "JPEG")
+    assert draft(data, short_side=short_side).image.size == size
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("PNG", "RGB"), ("PNG", "P"), ("WEBP", "RGB"), ("JPEG", "CMYK"), ("GIF", "P")],
+)
+def test_what_cannot_be_drafted_is_decoded(kind, mode):
+    data = encoded(smooth(143, 77).convert(mode), kind)
+
+    found = draft(data, short_side=9)
+
+    assert found.box == (0, 0, 143, 77)
+    np.testing.assert_array_equal(found.image, decode(data).convert("L"))
+
+
+def test_draft_of_several_pictures_is_the_first():
+    more = smooth(143, 77).transpose(Image.Transpose.ROTATE_180)
+    data = encoded(smooth(143, 77), "MPO", save_all=True, append_images=[more])
+    alone = encoded(smooth(143, 77), "JPEG")
+    np.testing.assert_array_equal(
+        draft(data, short_side=9).image, draft(alone, short_side=9).image
+    )
+
+
+@pytest.mark.parametrize("options", DRAFTED.values(), ids=DRAFTED)
+def test_draft_refuses_what_decode_refuses(options):
+    """Cut anywhere, a file is whole to both or to neither."""
+    data = encoded(PICTURE, "JPEG", quality=90, **options)
+    whole = []
+    for size in (*range(0, len(data), 37), *range(len(data) - 40, len(data))):
+        verdicts = []
+        for function in (decode, lambda data: draft(data, short_side=5)):
+            try:
+                function(data[:size])
+                verdicts.append("whole")
+            except DecodeError as error:
+                verdicts.append(str(error))
+        assert verdicts[0] == verdicts[1], size
+        whole.append(verdicts[0] == "whole")
+    assert sum(whole) < 20  # just what comes after the last pixel may be missing
+    for bad in (b"", b"no picture", png_header_of(30_000, 30_000)):
+        with pytest.raises(DecodeError):
+            draft(bad, short_side=5)
+    with pytest.raises(DecodeError, match="too many pixels"):
+        draft(data, short_side=5, max_pixels=2399)
+
+
 @pytest.mark.parametrize("shape", [(40, 60), (517, 333), (384, 384), (404, 404)])
 @pytest.mark.parametrize(
     ("mode", "share"), [("squash", 0.95), ("squash", 1.0), ("center", 0.9)]
@@ -253,3 +343,8 @@ def test_any_bytes_give_a_picture_or_a_reason(noise, kind):
         except DecodeError as error:
             found = str(error)
         assert found in ("RGB", "empty file") or 10 < len(found) < 250
+        try:
+            small = draft(data, short_side=5).image.mode
+        except DecodeError:
+            small = "refused"
+        assert (small == "L") == (found == "RGB")
