@@ -94,11 +94,13 @@ class Took:
 
 @cache
 def pool() -> list[Image.Image]:
-    """The bundled pictures, small."""
+    """The bundled pictures, with short sides of 280 px."""
     found = []
     for path in sorted(ORIGINALS.glob("*.jpg")):
         with Image.open(path) as image:
-            found.append(image.convert("RGB"))
+            factor = 280 / min(image.size)
+            size = round(image.width * factor), round(image.height * factor)
+            found.append(image.convert("RGB").resize(size))
     return found
 
 
@@ -109,11 +111,9 @@ def picture(number: int) -> Image.Image:
     cuts: list[Image.Image] = []
     for image in rng.choice(len(pool()), 2, replace=False):
         whole = pool()[image]
-        part = rng.uniform(0.4, 0.8)
-        width, height = whole.width * part, whole.height * part
-        left, top = rng.uniform(0, [whole.width - width, whole.height - height])
-        box = (left, top, left + width, top + height)
-        cut = whole.resize(size, Image.Resampling.BILINEAR, box)
+        left = int(rng.integers(whole.width - size[0] + 1))
+        top = int(rng.integers(whole.height - size[1] + 1))
+        cut = whole.crop((left, top, left + size[0], top + size[1]))
         cuts.append(ImageOps.mirror(cut) if rng.integers(2) else cut)
     mask = Image.fromarray(rng.integers(0, 256, (3, 3), dtype=np.uint8))
     mask = mask.resize(size, Image.Resampling.BICUBIC)

@@ -37,10 +37,9 @@ class Turns:
         lanes: Mapping[str, Iterator[Row]],
         *,
         threads: int,
-        single: frozenset[str] = frozenset(),
     ) -> None:
-        """Args are hosts with their photos, and hosts asked by one thread only."""
-        self._lanes, self._threads, self._single = dict(lanes), threads, single
+        """Args are hosts with their photos, and how many may be asked for at once."""
+        self._lanes, self._threads = dict(lanes), threads
         self._ready, self._waits = deque(lanes), set(lanes)
         self._busy = dict.fromkeys(lanes, 0)
         self._change = threading.Condition()
@@ -85,7 +84,7 @@ class Turns:
         if lane not in self._lanes:
             return False
         share = -(-self._threads // len(self._lanes))
-        return self._busy[lane] < (1 if lane in self._single else share)
+        return self._busy[lane] < share
 
     def _queue(self, lane: str) -> None:
         if lane not in self._waits and self._free(lane):
@@ -108,7 +107,6 @@ def fetch(
     threads: int,
     keep: Callable[[Sequence[Row]], None],
     progress: Progress,
-    single: frozenset[str] = frozenset(),
 ) -> dict[str, HostBlocked]:
     """Fetch photos of many hosts at once, and keep what came of them in groups.
 
@@ -122,11 +120,10 @@ def fetch(
         threads: photos fetched at once.
         keep: called in this thread with the rows of each group.
         progress: told of each group.
-        single: hosts asked by one thread only.
 
     Returns: the hosts that block us.
     """
-    turns = Turns(lanes, threads=threads, single=single)
+    turns = Turns(lanes, threads=threads)
     results: SimpleQueue[Row | BaseException | None] = SimpleQueue()
     blocked: dict[str, HostBlocked] = {}
 
@@ -191,7 +188,13 @@ def _drained(results: "SimpleQueue[Any]") -> list[Any]:
 def _keep(
     group: list[Any], keep: Callable[[Sequence[Row]], None], progress: Progress
 ) -> None:
-    rows = [one for one in group if isinstance(one, dict)]
+    account([one for one in group if isinstance(one, dict)], keep, progress)
+
+
+def account(
+    rows: Sequence[Row], keep: Callable[[Sequence[Row]], None], progress: Progress
+) -> None:
+    """Keep what came of photos, and count it."""
     if rows:
         keep(rows)
     progress.add(

@@ -25,7 +25,13 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +43,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from curation.errors import InputError, WorkFolderError
+from curation.flushing import flushing
 from curation.schemas import conform, empty
 
 FORMAT = 1
@@ -199,17 +206,43 @@ class Shelf:
         They are on disk when this returns. Safe to call from many threads at once, with
         the same photo too.
         """
-        path = self.blob(photo_id)
-        if path.exists():
-            return
-        # beside its place: to rename within a folder costs half as much as across two
-        part = path.with_name(f"{photo_id}.{threading.get_ident()}.part")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        with self.adding() as add:
+            add(photo_id, data)
+
+    @contextmanager
+    def adding(self) -> Iterator[Callable[[str, bytes], None]]:
+        """Keep several photos and wait for the disk once.
+
+        Gives what takes a photo_id and its bytes; the same bytes are kept once. All are
+        on disk when the block ends; where it fails, none of them is kept. Safe to use
+        from many threads and processes at once, with the same photos too.
+        """
+        parts: dict[Path, Path] = {}
+        mark = f"{os.getpid()}-{threading.get_ident()}"
+
+        def add(photo_id: str, data: bytes) -> None:
+            path = self.blob(photo_id)
+            if path in parts or path.exists():
+                return
+            # beside its place: to rename within a folder costs half as much as across
+            part = path.with_name(f"{photo_id}.{mark}.part")
+            parts[path] = part
+            try:
+                part.write_bytes(data)
+            except FileNotFoundError:
+                part.parent.mkdir(parents=True, exist_ok=True)
+                part.write_bytes(data)
+
+        try:
+            with flushing(self.folder) as flush:
+                yield add
+                flush(parts.values())
+            for path, part in parts.items():
+                part.replace(path)
+        except BaseException:
+            for part in parts.values():
+                part.unlink(missing_ok=True)
+            raise
 
     def read_photo(self, photo_id: str) -> bytes:
         """A photo's bytes.

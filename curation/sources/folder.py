@@ -9,6 +9,8 @@ import csv
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 REMOTE = False
 PER_CLASS = False
+
+PAGE = 8192
+"""Records in a page."""
 
 _RAW = "percent:"
 _LINK = "symbolic link, not followed"
@@ -52,12 +57,21 @@ def pages(
     cursor: str | None,
     door: "Door | None",
 ) -> Iterator[Page]:
-    """The whole folder as one page: it is read anew each time.
+    """The folder in its order, read anew each time; a cursor is how many came before.
 
     Raises:
         InputError: see `candidates`.
     """
-    yield Page(list(candidates(spec, [target.name for target in targets])), None)
+    done = int(cursor or 0)
+    found = islice(candidates(spec, [one.name for one in targets]), done, None)
+    page = list(islice(found, PAGE))
+    while True:
+        following = list(islice(found, PAGE))
+        done += len(page)
+        yield Page(page, str(done) if following else None)
+        if not following:
+            return
+        page = following
 
 
 def candidates(spec: Spec, classes: Sequence[str]) -> Iterator[Candidate]:
@@ -70,9 +84,18 @@ def candidates(spec: Spec, classes: Sequence[str]) -> Iterator[Candidate]:
         message = f"source folder {spec.path} is not there (dataset.toml, sources.path)"
         raise InputError(message)
     known = set(classes)
-    listed = _listed(spec) if spec.csv else _walked(spec.path)
-    for path, row in listed:
-        yield _candidate(path, row, spec, known)
+    if spec.csv:
+        for path, row in _listed(spec):
+            place = spec.path / path
+            reason = _outside(place, spec.path)
+            yield _candidate(
+                (os.fspath(path), os.fspath(place)), row, spec, known, reason
+            )
+        return
+    for name in _walked(spec.path):
+        head, sign, _ = name.partition("/")
+        row = {"class": _encoded(head) if sign else ""}
+        yield _candidate((name, f"{spec.path}/{name}"), row, spec, known)
 
 
 def read(url: str, spec: Spec, limit: int) -> bytes:
@@ -91,10 +114,14 @@ def read(url: str, spec: Spec, limit: int) -> bytes:
         message = f"cannot be read: {error.strerror}"
         raise FetchError(message) from error
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode):
             message = "not a regular file"
             raise FetchError(message)
-        data = file.read(limit + 1)
+        # not at once: as much memory as is asked for is set aside
+        data = file.read(min(facts.st_size, limit) + 1)
+        if facts.st_size < len(data) <= limit:  # it grows
+            data += file.read(limit + 1 - len(data))
     if len(data) > limit:
         message = f"larger than {limit:,} bytes (fetch.max_bytes)"
         raise FetchError(message)
@@ -102,11 +129,17 @@ def read(url: str, spec: Spec, limit: int) -> bytes:
 
 
 def _candidate(
-    path: Path, row: Mapping[str, str], spec: Spec, known: set[str]
+    paths: tuple[str, str],
+    row: Mapping[str, str],
+    spec: Spec,
+    known: set[str],
+    refused: str | None = None,
 ) -> Candidate:
-    name = _encoded(path)
+    """The record of a file, by its path in the folder and on this machine."""
+    name = _encoded(paths[0])
     class_ = row.get("class") or ""
-    refused = _outside(spec.path / path, spec.path)
+    revision, link = _revision(paths[1])
+    refused = refused or (_LINK if link else None)
     if not refused and class_ not in known:
         refused = (
             f"class {class_!r} is not in dataset.toml"
@@ -117,13 +150,13 @@ def _candidate(
     return Candidate(
         source="folder",
         key=name,
-        revision=_revision(spec.path / path),
+        revision=revision,
         class_=class_,
         url=name,
         source_url=row.get("source_url") or None,
         title=row.get("title") or None,
         author=row.get("author") or spec.author or None,
-        licence=normalise(licence),
+        licence=_normalised(licence),
         licence_text=licence,
         observation_id=row.get("observation_id") or None,
         composed=(row.get("composed") or "").strip().lower() in ("1", "true", "yes"),
@@ -132,22 +165,30 @@ def _candidate(
     )
 
 
-def _walked(folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Files below a folder, sorted by path; the first sub-folder is the class."""
+@lru_cache(maxsize=1024)
+def _normalised(licence: str | None) -> str | None:
+    return normalise(licence)
+
+
+def _walked(folder: Path) -> list[str]:
+    """Paths of the files below a folder, sorted by their bytes; no link is followed."""
 
     def unreadable(error: OSError) -> None:
         message = f"source folder {error.filename} cannot be read: {error.strerror}"
         raise InputError(message)
 
     found = []
-    for where, folders, files in os.walk(folder, onerror=unreadable):
+    root = os.fspath(folder)
+    for where, folders, files in os.walk(root, onerror=unreadable):
         links = [name for name in folders if (Path(where) / name).is_symlink()]
         folders[:] = [n for n in folders if not n.startswith(".") and n not in links]
-        for name in (*files, *links):
-            if not name.startswith("."):
-                found.append((Path(where) / name).relative_to(folder))
-    for path in sorted(found, key=lambda path: os.fsencode(path)):
-        yield path, {"class": _encoded(path.parts[0]) if len(path.parts) > 1 else ""}
+        home = where[len(root) :].strip("/")
+        found += [
+            f"{home}/{name}" if home else name
+            for name in (*files, *links)
+            if not name.startswith(".")
+        ]
+    return sorted(found, key=os.fsencode)
 
 
 def _listed(spec: Spec) -> Iterator[tuple[Path, dict[str, str]]]:
@@ -177,24 +218,30 @@ def _listed(spec: Spec) -> Iterator[tuple[Path, dict[str, str]]]:
 
 def _outside(path: Path, folder: Path) -> str | None:
     """Why a path is not plainly a file of the folder; None when it is."""
-    inside = Path(os.path.normpath(path))
-    if not inside.is_relative_to(folder):
+    inside, root = os.path.normpath(path), os.fspath(folder)
+    if inside != root and not inside.startswith(f"{root.rstrip('/')}/"):
         return "outside the source folder"
-    for step in (inside, *inside.parents):
-        if step == folder:
-            return None
-        if step.is_symlink():
-            return _LINK
+    while len(inside) > len(root):
+        try:
+            if stat.S_ISLNK(os.lstat(inside).st_mode):
+                return _LINK
+        except (OSError, ValueError):
+            pass  # not there: whoever reads it is told
+        inside = inside.rpartition("/")[0]
     return None
 
 
-def _revision(path: Path) -> str:
-    """Changes when the file does; chmod counts, for it can make a file readable."""
+def _revision(path: str) -> tuple[str, bool]:
+    """What changes when the file does, and whether it is a link.
+
+    chmod counts as a change, for it can make a file readable.
+    """
     try:
-        facts = path.lstat()
+        facts = os.lstat(path)
     except OSError:
-        return "missing"
-    return f"{facts.st_size}-{facts.st_mtime_ns}-{facts.st_ctime_ns}"
+        return "missing", False
+    stamp = f"{facts.st_size}-{facts.st_mtime_ns}-{facts.st_ctime_ns}"
+    return stamp, stat.S_ISLNK(facts.st_mode)
 
 
 def _encoded(path: Path | str) -> str:
