@@ -1,216 +1,397 @@
 """All pairs of 64-bit codes within a Hamming radius: exact, not all against all.
 
-Codes are cut into bands. If the thresholds t of the bands satisfy sum(t + 1) > radius,
-two codes within the radius agree within t bits in at least one band (pigeonhole), so it
-is enough to look up, per band, every value within t bits of the query's. This is the
-multi-index hashing of Norouzi, Punjani and Fleet 2012 (arXiv:1307.2982).
+`within`, `between` and `since` give every pair. Photos without content share codes,
+and n equal codes are n (n - 1) / 2 pairs: `distinct` searches each code once and says
+how many pairs there are before any is written out; `streamed` is for codes that do not
+fit into memory.
+
+How the search goes: `curation.duplicates._bands`; from about a second of work on,
+`curation.duplicates._pairs` does the same, compiled. What is found is the same.
 """
 
-import itertools
-import math
+import functools
+import importlib.util
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-Codes = NDArray[np.uint64]
+from curation.duplicates import _bands
+from curation.duplicates._bands import Codes, Keys, Places, spans
 
-_CHUNK = 1 << 16  # queries at a time: their temporaries stay in the cache
-_SCAN = 1 << 22  # query-code pairs compared at a time when scanning
-_WIDEST = 22  # bits of a band; its table has 2**bits places
-_MOST = 16  # bands
+log = logging.getLogger(__name__)
+
+MOST = 1 << 22
+"""Pairs written out at a time by `Distinct.pieces`, about 100 MB."""
+
+_WORTH = 1e9  # nanoseconds by numpy from which the compiled search is loaded
+_LIMIT = 2**32  # codes of one set; their places are 32 bits of a key
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
     """Pairs (left, right) of positions, ascending, with their distance in bits."""
 
-    left: NDArray[np.int64]
-    right: NDArray[np.int64]
-    distance: NDArray[np.int64]
+    left: Places
+    right: Places
+    distance: Places
 
     def __len__(self) -> int:
         return len(self.left)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Equal codes put together, in the order of their first positions.
+
+    Attributes:
+        values: (M,) uint64, no two equal.
+        members: (N,) int64, positions group by group, ascending in each.
+        starts: (M + 1,) int64; group g is `members[starts[g]:starts[g + 1]]`.
+    """
+
+    values: Codes
+    members: Places
+    starts: Places
+
+    @property
+    def sizes(self) -> Places:
+        """(M,) int64: members of each group."""
+        return np.diff(self.starts)
+
+    @property
+    def of(self) -> Places:
+        """(N,) int64: the group of each position."""
+        found = np.empty(len(self.members), np.int64)
+        found[self.members] = np.repeat(np.arange(len(self.values)), self.sizes)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """Pairs of distinct codes, and the positions each of them stands for.
+
+    Attributes:
+        queries: groups of the left side.
+        codes: groups of the right side; `queries` itself for one set with itself.
+        pairs: of groups. One set with itself has each pair once, left before right, and
+            none of a group with itself, though its members are pairs at distance 0.
+    """
+
+    queries: Groups
+    codes: Groups
+    pairs: Pairs
+
+    @property
+    def count(self) -> int:
+        """Pairs of positions."""
+        sizes = self.codes.sizes
+        across = int(
+            (self.queries.sizes[self.pairs.left] * sizes[self.pairs.right]).sum()
+        )
+        return across + (int((sizes * (sizes - 1) // 2).sum()) if self._same else 0)
+
+    def pieces(self, most: int = MOST) -> Iterator[Pairs]:
+        """Pairs of positions, ordered by left, then right, some at a time.
+
+        Args:
+            most: pairs in a piece; more where one left position has more, for they stay
+                together.
+        """
+        if not self._meeting:
+            return
+        left, right = self._both_ways()
+        active, first, entries = np.unique(left, return_index=True, return_counts=True)
+        weight = np.add.reduceat(self.codes.sizes[right], first)
+        counts = self.queries.sizes[active]
+        rows = self.queries.members[spans(self.queries.starts[active], counts)]
+        which = np.repeat(np.arange(len(active)), counts)
+        order = np.argsort(rows)
+        rows, which = rows[order], which[order]
+        before = np.cumsum(weight[which])
+        begin = 0
+        while begin < len(rows):
+            done = int(before[begin - 1]) if begin else 0
+            # 25 bits of a key say the row
+            limit = done + min(most, 1 << 24)
+            end = max(begin + 1, int(np.searchsorted(before, limit, "right")))
+            chosen = which[begin:end]
+            counts = entries[chosen]
+            near = right[spans(first[chosen], counts)]
+            found = self._written(rows[begin:end], active[chosen], near, counts)
+            if len(found):
+                yield found
+            begin = end
+
+    def all(self) -> Pairs:
+        """Every pair of positions, ordered by left, then right."""
+        if self._plain:
+            return self.pairs
+        count, at = self.count, 0
+        left, right, distance = (np.empty(count, np.int64) for _ in range(3))
+        for piece in self.pieces():
+            part = slice(at, at + len(piece))
+            left[part], right[part] = piece.left, piece.right
+            distance[part] = piece.distance
+            at += len(piece)
+        return Pairs(left, right, distance)
+
+    @property
+    def _same(self) -> bool:
+        return self.codes is self.queries
+
+    @property
+    def _plain(self) -> bool:
+        """Whether groups are positions."""
+        return all(
+            len(side.values) == len(side.members) for side in (self.queries, self.codes)
+        )
+
+    @property
+    def _meeting(self) -> bool:
+        return bool(len(self.pairs)) or (self._same and not self._plain)
+
+    def _both_ways(self) -> tuple[Places, Places]:
+        """Pairs of groups as the left ones meet them, ordered."""
+        left, right = self.pairs.left, self.pairs.right
+        if not self._same:
+            return left, right
+        alone = np.flatnonzero(self.codes.sizes > 1)
+        both = (
+            np.concatenate([left, right, alone]),
+            np.concatenate([right, left, alone]),
+        )
+        order = np.lexsort((both[1], both[0]))
+        return both[0][order], both[1][order]
+
+    def _written(
+        self, rows: Places, groups: Places, near: Places, entries: Places
+    ) -> Pairs:
+        """Pairs of the positions `rows` with all members of the groups near theirs."""
+        apart = np.bitwise_count(
+            np.repeat(self.queries.values[groups], entries) ^ self.codes.values[near]
+        )
+        counts = self.codes.sizes[near]
+        right = self.codes.members[spans(self.codes.starts[near], counts)]
+        row = np.repeat(np.repeat(np.arange(len(rows)), entries), counts)
+        distance = np.repeat(apart, counts)
+        if self._same:
+            later = right > rows[row]
+            row, right, distance = row[later], right[later], distance[later]
+        # sorting one number is several times as fast as sorting by two
+        keys = (row << 39) | (right << 7) | distance
+        keys.sort()
+        return Pairs(rows[keys >> 39], (keys >> 7) & (_LIMIT - 1), keys & 127)
 
 
 def within(codes: Codes, *, radius: int) -> Pairs:
     """Every pair i < j of `codes` at most `radius` bits apart.
 
     Args:
-        codes: (N,) uint64.
+        codes: (N,) uint64, N below 2³².
         radius: 0 to 64, bits.
 
     Returns: each pair once, ordered by i, then j.
+
+    Raises: ValueError: too many codes, or another radius.
 
     Example:
         >>> within(np.array([0, 255, 1], np.uint64), radius=1).right
         array([2])
     """
-    found = between(codes, codes, radius=radius)
-    keep = found.left < found.right
-    return Pairs(found.left[keep], found.right[keep], found.distance[keep])
+    return distinct(codes, radius=radius).all()
 
 
 def between(queries: Codes, codes: Codes, *, radius: int) -> Pairs:
     """Every pair of a query and a code at most `radius` bits apart.
 
     Args:
-        queries: (Q,) uint64.
-        codes: (N,) uint64; where one set is smaller, time and memory are best when this
-            is the smaller one.
+        queries: (Q,) uint64, Q below 2³².
+        codes: (N,) uint64, N below 2³².
         radius: 0 to 64, bits.
 
     Returns: positions in `queries` (left) and in `codes` (right), each pair once,
         ordered by left, then right.
+
+    Raises: ValueError: too many codes, or another radius.
     """
-    queries = np.ascontiguousarray(queries, dtype=np.uint64)
-    codes = np.ascontiguousarray(codes, dtype=np.uint64)
-    if not len(queries) or not len(codes):
-        none = np.empty(0, np.int64)
-        return Pairs(none, none, none)
-    widths, thresholds = _plan(len(queries), len(codes), radius)
-    if not widths:
-        return _tidy(_scan(queries, codes, radius), len(codes))
-    found: list[NDArray[np.int64]] = []
-    banded_codes, banded_queries = _bands(codes, widths), _bands(queries, widths)
-    for code, query, width, threshold in zip(
-        banded_codes, banded_queries, widths, thresholds, strict=True
-    ):
-        if threshold >= 0:
-            band = width, threshold
-            found += _look_up(queries, query, codes, code, band, radius)
-    return _tidy(found, len(codes))
+    return distinct(queries, codes, radius=radius).all()
 
 
-def _plan(queries: int, codes: int, radius: int) -> tuple[list[int], list[int]]:
-    """Widths and thresholds of the bands that cost least; no bands: compare all."""
-    best = float(codes)
-    plan: tuple[list[int], list[int]] = ([], [])
-    for bands in range(math.ceil(64 / _WIDEST), _MOST + 1):
-        widths = [64 // bands + (band < 64 % bands) for band in range(bands)]
-        spare, left = divmod(radius + 1, bands)
-        # -1 for a band that the pigeonhole does not need
-        thresholds = [spare - 1 + (band < left) for band in range(bands)]
-        # per query, in comparisons of two codes: look-ups, buckets, the table's share
-        cost = sum(
-            sum(math.comb(width, bits) for bits in range(threshold + 1))
-            * (1 + 2 * codes / 2**width)
-            + 2**width / queries
-            for width, threshold in zip(widths, thresholds, strict=True)
-            if threshold >= 0
-        )
-        if cost < best:
-            best, plan = cost, (widths, thresholds)
-    return plan
+def since(codes: Codes, start: int, *, radius: int) -> Pairs:
+    """The pairs of `within` whose right position is `start` or later.
 
+    Those are the pairs that codes added from `start` on bring; no pair of older codes
+    is searched for again.
 
-def _bands(codes: Codes, widths: list[int]) -> list[NDArray[np.int64]]:
-    """Value of each band; neighbouring bits go to different bands.
+    Args:
+        codes: (N,) uint64, N below 2³²; the new ones last.
+        start: 0 to N, the first new one.
+        radius: 0 to 64, bits.
 
-    Neighbouring bits of an image hash are alike; a band of like bits has few values.
+    Returns: each pair once, ordered by left, then right.
+
+    Raises: ValueError: too many codes, or another radius.
+
+    Example:
+        >>> since(np.array([0, 1, 3], np.uint64), 2, radius=1).left
+        array([1])
     """
-    bits = np.unpackbits(codes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
-    values: list[NDArray[np.int64]] = []
-    for band, width in enumerate(widths):
-        chosen = bits[:, band :: len(widths)]
-        powers = (1 << np.arange(width, dtype=np.int64))[::-1]
-        value = np.zeros(len(codes), np.int64)
-        for column, power in zip(chosen.T, powers, strict=True):
-            value += column * power
-        values.append(value)
-    return values
-
-
-def _look_up(
-    queries: Codes,
-    query_bands: NDArray[np.int64],
-    codes: Codes,
-    code_bands: NDArray[np.int64],
-    band: tuple[int, int],
-    radius: int,
-) -> list[NDArray[np.int64]]:
-    """Pairs whose values in this band are within its threshold, as (2, n) arrays."""
-    width, threshold = band
-    order = np.argsort(code_bands, kind="stable")
-    starts = np.zeros(2**width + 1, np.int64)
-    np.cumsum(np.bincount(code_bands, minlength=2**width), out=starts[1:])
-    ordered = codes[order]
-    masks = [
-        sum(1 << bit for bit in chosen)
-        for bits in range(threshold + 1)
-        for chosen in itertools.combinations(range(width), bits)
-    ]
-    by_band = np.argsort(query_bands, kind="stable")
-    found = []
-    for at in range(0, len(queries), _CHUNK):
-        rows = by_band[at : at + _CHUNK]
-        values, keys = queries[rows], query_bands[rows]
-        for mask in masks:
-            near = keys ^ mask
-            first = starts[near]
-            counts = starts[near + 1] - first
-            for part in _parts(counts):
-                found.append(
-                    _compare(
-                        (rows[part], values[part], first[part], counts[part]),
-                        (order, ordered),
-                        radius,
-                    )
-                )
-    return [pairs for pairs in found if pairs.size]
-
-
-def _parts(counts: NDArray[np.int64]) -> list[slice]:
-    """Cut so that no part has many more candidates than the scan's block."""
-    total = np.cumsum(counts)
-    if not len(total) or total[-1] <= _SCAN:
-        return [slice(0, len(counts))]
-    edges = np.searchsorted(total, np.arange(_SCAN, total[-1], _SCAN)) + 1
-    cuts = np.unique(np.concatenate([[0], edges, [len(counts)]])).tolist()
-    return [slice(a, b) for a, b in itertools.pairwise(cuts)]
-
-
-def _compare(
-    query: tuple[NDArray[np.int64], Codes, NDArray[np.int64], NDArray[np.int64]],
-    code: tuple[NDArray[np.int64], Codes],
-    radius: int,
-) -> NDArray[np.int64]:
-    """Full distance of each query to the codes of its bucket."""
-    rows, values, first, counts = query
-    order, ordered = code
-    which = np.repeat(np.arange(len(rows)), counts)
-    offset = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-    place = first[which] + offset
-    near = np.flatnonzero(np.bitwise_count(values[which] ^ ordered[place]) <= radius)
-    return _triples(
-        rows[which[near]],
-        order[place[near]],
-        np.bitwise_count(values[which[near]] ^ ordered[place[near]]),
+    old = between(codes[:start], codes[start:], radius=radius)
+    new = within(codes[start:], radius=radius)
+    return Pairs(
+        np.concatenate([old.left, new.left + start]),
+        np.concatenate([old.right, new.right]) + start,
+        np.concatenate([old.distance, new.distance]),
     )
 
 
-def _scan(queries: Codes, codes: Codes, radius: int) -> list[NDArray[np.int64]]:
-    """Compare all with all, a block at a time."""
-    found = []
-    block = max(1, _SCAN // len(codes))
-    for at in range(0, len(queries), block):
-        apart = np.bitwise_count(queries[at : at + block, None] ^ codes[None, :])
-        left, right = np.nonzero(apart <= radius)
-        found.append(_triples(left + at, right, apart[left, right]))
+def groups(codes: Codes) -> Groups:
+    """Equal codes put together.
+
+    Args:
+        codes: (N,) uint64, N below 2³².
+
+    Raises: ValueError: too many codes.
+
+    Example:
+        >>> groups(np.array([7, 3, 7], np.uint64)).members
+        array([0, 2, 1])
+    """
+    codes = np.ascontiguousarray(codes, dtype=np.uint64)
+    if len(codes) >= _LIMIT:
+        text = f"{len(codes)} codes in one set, at most {_LIMIT - 1}: use streamed()"
+        raise ValueError(text)
+    ordered = np.sort(codes)
+    if not (ordered[1:] == ordered[:-1]).any():
+        each = np.arange(len(codes) + 1)
+        return Groups(codes, each[:-1], each)
+    del ordered
+    order = np.argsort(codes, kind="stable")
+    ordered = codes[order]
+    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    sizes = np.diff(begins, append=len(codes))
+    by_first = np.argsort(order[begins])
+    begins, sizes = begins[by_first], sizes[by_first]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    return Groups(ordered[begins], order[spans(begins, sizes)], starts)
+
+
+def distinct(
+    queries: Codes | Groups, codes: Codes | Groups | None = None, *, radius: int
+) -> Distinct:
+    """Pairs of distinct codes at most `radius` bits apart; equal codes are one.
+
+    Args:
+        queries: (Q,) uint64, or their groups.
+        codes: (N,) uint64, or their groups; None: the queries with themselves.
+        radius: 0 to 64, bits.
+
+    Returns: as few pairs as there can be; `all()` and `pieces()` write them out.
+
+    Raises: ValueError: too many codes, or another radius.
+
+    Example:
+        >>> found = distinct(np.array([5, 5, 4, 5], np.uint64), radius=1)
+        >>> len(found.pairs), found.count, found.all().right
+        (1, 6, array([1, 2, 3, 2, 3, 3]))
+    """
+    if not 0 <= radius <= _bands.BITS:
+        text = f"a radius of {radius} bits, not of 0 to {_bands.BITS}"
+        raise ValueError(text)
+    left = queries if isinstance(queries, Groups) else groups(queries)
+    if codes is None:
+        right = left
+    else:
+        right = codes if isinstance(codes, Groups) else groups(codes)
+    keys = _search(left.values, right.values, radius, same=codes is None)
+    low, high = (keys >> _bands.HALF).view(np.int64), (keys & _bands.LOW).view(np.int64)
+    apart = np.bitwise_count(left.values[low] ^ right.values[high]).astype(np.int64)
+    return Distinct(left, right, Pairs(low, high, apart))
+
+
+def streamed(
+    parts: Iterable[Codes | Path], *, radius: int, start: int = 0, most: int = MOST
+) -> Iterator[Pairs]:
+    """Pairs of codes that do not fit into memory, part with part.
+
+    Memory is that of two parts, the search in them and `most` pairs. Parts that come
+    from anything but a sequence are kept in a temporary file until the last.
+
+    Args:
+        parts: (N,) uint64 each, or `.npy` files of such; their positions count on from
+            part to part.
+        radius: 0 to 64, bits.
+        start: only pairs whose right position is this or later, as `since`.
+        most: pairs at a time, about.
+
+    Returns: each pair once. The right part ascends, for each of them the left part up
+        to itself, and in these pairs are ordered by left, then right.
+
+    Raises: ValueError: a part has too many codes, or another radius.
+
+    Example:
+        >>> parts = [np.array([0, 8], np.uint64), np.array([1], np.uint64)]
+        >>> [(p.left.tolist(), p.right.tolist()) for p in streamed(parts, radius=1)]
+        [([0], [1]), ([0], [2])]
+    """
+    with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
+        kept: list[tuple[int, Codes | Path]] = []
+        begin = 0
+        for number, part in enumerate(parts):
+            codes = _opened(part)
+            fresh = min(max(0, start - begin), len(codes))
+            if fresh < len(codes):
+                for at, other in kept:
+                    found = distinct(_opened(other), codes[fresh:], radius=radius)
+                    yield from _moved(found.pieces(most), at, begin + fresh)
+                if fresh:
+                    found = distinct(codes[:fresh], codes[fresh:], radius=radius)
+                    yield from _moved(found.pieces(most), begin, begin + fresh)
+                found = distinct(codes[fresh:], radius=radius)
+                yield from _moved(found.pieces(most), begin + fresh, begin + fresh)
+            if not isinstance(parts, Sequence) and not isinstance(part, Path):
+                part = Path(folder, f"{number}.npy")
+                np.save(part, codes)
+            kept.append((begin, part))
+            begin += len(codes)
+
+
+def _opened(part: Codes | Path) -> Codes:
+    found: Codes = np.load(part, mmap_mode="r") if isinstance(part, Path) else part
     return found
 
 
-def _triples(
-    left: NDArray[np.int64], right: NDArray[np.int64], apart: NDArray[np.uint8]
-) -> NDArray[np.int64]:
-    return np.stack([left, right, apart.astype(np.int64)])
+def _moved(pieces: Iterable[Pairs], left: int, right: int) -> Iterator[Pairs]:
+    for piece in pieces:
+        yield Pairs(piece.left + left, piece.right + right, piece.distance)
 
 
-def _tidy(found: list[NDArray[np.int64]], count: int) -> Pairs:
-    """Each pair once, in order: bands find many of them more than once."""
-    if not found:
-        none = np.empty(0, np.int64)
-        return Pairs(none, none, none)
-    left, right, apart = np.concatenate(found, axis=1)
-    _, once = np.unique(left * count + right, return_index=True)
-    return Pairs(left[once], right[once], apart[once])
+def _search(queries: Codes, codes: Codes, radius: int, *, same: bool) -> Keys:
+    """Keys of the pairs of distinct codes, by whichever way is sooner."""
+    if not len(queries) or not len(codes):
+        return np.empty(0, np.uint64)
+    plan = _bands.plan(len(queries), len(codes), radius, _bands.NUMPY, _bands.SCAN)
+    if plan.cost > _WORTH and _compiles():
+        from curation.duplicates import _pairs
+
+        return _pairs.search(queries, codes, radius, same=same)
+    return _bands.search(queries, codes, radius, same=same)
+
+
+@functools.cache
+def _compiles() -> bool:
+    """Whether numba is there and works; the compiler may fail in many ways."""
+    if importlib.util.find_spec("numba") is None:
+        return False
+    try:
+        from curation.duplicates import _pairs
+
+        one = np.zeros(1, np.uint64)
+        return len(_pairs.search(one, one, 0, same=False)) == 1
+    except Exception as error:
+        log.warning("numba cannot be used, pairs take longer: %s", error)
+        return False
