@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from curation import config, schemas, stages
+from curation.duplicates import hashing
 from curation.pipeline import ORDER
 
 ASSETS = Path(stages.__file__).parents[1] / "demo" / "assets" / "originals"
@@ -249,6 +250,27 @@ def test_map_sees_one_photo_at_a_time(
             if vectors[0] is not None:
                 # sums over batches of another size round otherwise
                 np.testing.assert_allclose(*vectors, atol=2e-3)
+
+
+@pytest.mark.parametrize("path", hashing.PATHS)
+def test_hashes_of_either_path_conform(
+    path: str, world: dict[str, pa.Table], tiny_clip: str
+) -> None:
+    dataset = _dataset(tiny_clip)
+    chosen = dataset.model_copy(update={"hash": config.Hash(path=path)})
+    module, photos = MODULES["hash"], world["all photos"]
+    table = module.run({"photos": photos}, module.settings(chosen))
+    usual = module.run({"photos": photos}, module.settings(dataset)).to_pylist()
+    rows = table.to_pylist()
+
+    assert table.equals(schemas.conform(table, "hashes"))
+    assert {row["path"] for row in rows} == {hashing.PATHS[path]}
+    for row, other in zip(rows, usual, strict=True):
+        assert (row["status"], row["error"]) == (other["status"], other["error"])
+        if row["status"] == "ok":
+            assert (row["phash"][0] ^ other["phash"][0]).bit_count() <= 6
+            assert len(row["thumb"]) == hashing.SIDE**2
+            assert (row["pixels"] is None) == (path == "fast")
 
 
 def test_copies_are_merged(world: dict[str, pa.Table]) -> None:

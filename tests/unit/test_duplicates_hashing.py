@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageFilter
 
 from curation import demo
-from curation.duplicates import hashing, likeness, measures
+from curation.duplicates import hashing, measures
 from curation.errors import InputError
 from curation.schemas import SCHEMAS
 from evaluation import images
@@ -175,8 +175,11 @@ def test_fast_bits_are_near_the_full_ones(
     assert (apart == 0).mean() > 0.5
     assert np.quantile(apart, 0.97) <= 4
     assert apart.max() <= 8
-    assert np.quantile(across, 0.97) <= 8
-    assert np.abs([a["texture"] / b["texture"] - 1 for a, b in pairs]).max() < 0.25
+    assert np.quantile(across, 0.97) <= 4
+    lost = np.array([1 - b["texture"] / a["texture"] for a, b in pairs])
+    assert lost.min() > -0.02  # fine grain is averaged away, never added
+    assert lost.max() < 0.3
+    assert np.median(lost) < 0.1
     assert np.abs([a["brightness"] - b["brightness"] for a, b in pairs]).max() < 0.01
 
 
@@ -342,7 +345,8 @@ def test_variants_of_a_square_are_exact(seed: int) -> None:
     derived = hashing.variants(hashing.whole_frequencies(squares))
 
     for variant in range(8):
-        turned = likeness.turn(squares, variant)
+        flipped = squares[:, :, ::-1] if variant >= 4 else squares
+        turned = np.rot90(flipped, variant % 4, axes=(1, 2))
         low = hashing.whole_frequencies(turned)
         np.testing.assert_array_equal(derived[:, variant], hashing.variants(low)[:, 0])
 
@@ -359,17 +363,7 @@ def test_whole_numbers_are_the_dct(squares: np.ndarray) -> None:
     )
 
 
-def test_turned_thumbs_follow_the_variants() -> None:
-    square = np.arange(1024, dtype=np.uint8).reshape(32, 32)
-    for variant in range(8):
-        turned = likeness.turn(square[None], variant)[0]
-
-        np.testing.assert_array_equal(
-            turned, np.asarray(_turned(Image.fromarray(square), variant))
-        )
-
-
-# --- measures and windows ------------------------------------------------------------
+# --- measures ------------------------------------------------------------------------
 
 
 def test_pixels_tell_shape_and_content_apart() -> None:
@@ -409,42 +403,6 @@ def test_tiny_pictures_have_measures(size: tuple[int, int]) -> None:
     for path in hashing.PATHS.values():
         (row,) = _rows([_encoded(grey, "JPEG")], path)
         assert (row["status"], row["texture"]) == ("ok", 0)
-
-
-def test_windows_hash_like_the_crop(photos: list[Image.Image]) -> None:
-    thumbs = np.stack([hashing.thumb(image.convert("L")) for image in photos])
-    hashes = likeness.window_hashes(thumbs)
-    apart = []
-    for row, image in enumerate(photos):
-        width, height = image.size
-        for window in (0, 4, 8, 12):
-            side, left, top = likeness.WINDOWS[window]
-            box = (
-                round(left * width), round(top * height),
-                round((left + side) * width), round((top + side) * height),
-            )  # fmt: skip
-            direct = hashing.phash(image.convert("L").crop(box))
-            apart.append((direct ^ int(hashes[row, window])).bit_count())
-
-    assert np.mean(np.array(apart) <= 8) > 0.98
-
-
-def test_disagreement_is_symmetric_and_blind_to_brightness(
-    photos: list[Image.Image],
-) -> None:
-    cells = likeness.cells(np.stack([hashing.thumb(i.convert("L")) for i in photos]))
-    left, right = cells[:-1], cells[1:]
-
-    np.testing.assert_allclose(
-        likeness.disagreement(left, right), likeness.disagreement(right, left)
-    )
-    brighter = 20 + 0.8 * left
-    inside = (left > 10) & (left < 240)
-    same = likeness.disagreement(
-        np.where(inside, left, 0), np.where(inside, brighter, 0)
-    )
-    assert same[np.isfinite(same)].max() < 1e-6
-    assert np.isinf(likeness.disagreement(np.zeros((1, 16, 16)), left[:1])).all()
 
 
 @given(
