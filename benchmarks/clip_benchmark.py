@@ -5,9 +5,10 @@
 The peer runs through its own command line, in the environment that `benchmarks.peers`
 makes of it (`--peer clip-benchmark=PYTHON` names another). Both are whole
 processes: start, weights, texts, photos, numbers, files. Weights are random and saved
-once; ten classes, so that texts are few. Precision is matched: fp32 with `--no_amp`,
-bf16 with the peer's own autocast. The second question (another prompt set, another
-label space) is put to our stored features; the peer has none, and starts anew.
+once. The photos lie in ten classes; `--classes 10` asks which of the ten, so that texts
+are few, `--classes 1000` which of ImageNet's. Precision is matched: fp32 with
+`--no_amp`, bf16 with the peer's own autocast. The second question (another prompt set,
+another label space) is put to our stored features; the peer has none, and starts anew.
 
 In fp32 the top-1 of every photo is compared; where they differ, the gap between the
 peer's two best logits (times 100) is shown.
@@ -87,7 +88,7 @@ def _version(python: Path) -> str:
     return done.stdout.strip()
 
 
-def lay_out(photos: Path, work: Path, count: int) -> list[str]:
+def lay_out(photos: Path, work: Path, count: int, classes: int) -> list[str]:
     """Photos in class folders, as both read them; their sha256 in the peer's order."""
     import hashlib
 
@@ -103,7 +104,9 @@ def lay_out(photos: Path, work: Path, count: int) -> list[str]:
         shutil.copy(path, folder / f"{place:06}.jpg")
     order = sorted(root.rglob("*.jpg"), key=lambda one: (one.parent.name, one.name))
     ordered = sorted(CLASSES, key=lambda one: f"{one} {names[one]}")
-    about = {"imagenet1k-unverified": [names[one] for one in ordered]}
+    others = [one for one in range(len(names)) if one not in CLASSES]
+    asked = [*ordered, *others][:classes]  # the peer numbers classes as the folders lie
+    about = {"imagenet1k-unverified": [names[one] for one in asked]}
     (work / "names.json").write_text(json.dumps(about))
     prompts = {"imagenet1k-unverified": [PROMPT]}
     (work / "prompts.json").write_text(json.dumps(prompts))
@@ -134,6 +137,13 @@ class Bench:
     model: str
     weights: list[Path]
     jobs: int
+    classes: int = len(CLASSES)
+
+    @property
+    def space(self) -> tuple[str, str]:
+        """Our words for the classes that are asked about."""
+        own = self.classes == len(CLASSES)
+        return "--label-space", "dataset" if own else "imagenet"
 
     def theirs(self, models: int, *, amp: bool) -> Spent:
         """The peer, on the first so many models."""
@@ -163,7 +173,7 @@ class Bench:
             command += ["-m", f"open_clip:{self.model}/{path}"]
         command += ["-d", self.work / "photos" / "val", "--out", out, "--quiet"]
         command += ["--precision", precision, "--jobs", self.jobs]
-        return timed([*command, *(more or ("--label-space", "dataset"))])
+        return timed([*command, *(more or self.space)])
 
 
 def disagreements(bench: Bench, ids: list[str]) -> tuple[list[str], int]:
@@ -199,6 +209,9 @@ def main() -> None:
     parser.add_argument("--models", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--photos", type=int, default=200)
+    parser.add_argument(
+        "--classes", type=int, choices=(len(CLASSES), 1000), default=len(CLASSES)
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="figures, one a line")
     chosen = parser.parse_args()
@@ -210,12 +223,14 @@ def main() -> None:
         model=chosen.model,
         weights=save_weights(chosen.model, max(chosen.models), work),
         jobs=os.cpu_count() or 1,
+        classes=chosen.classes,
     )
-    ids = lay_out(chosen.folder, work, chosen.photos)
+    ids = lay_out(chosen.folder, work, chosen.photos, chosen.classes)
     release = _version(bench.peer)
     say = sys.stderr if chosen.json else sys.stdout
     print(
-        f"{len(ids)} photos, {chosen.model}, {chosen.repeats} rounds, {PEER} {release}",
+        f"{len(ids)} photos, {chosen.classes} classes, {chosen.model}, "
+        f"{chosen.repeats} rounds, {PEER} {release}",
         file=say,
     )
     print(f"{machine('torch', 'open_clip_torch', 'pillow')}\n", file=say, flush=True)
@@ -237,7 +252,7 @@ def main() -> None:
                 _figures.Figure(
                     name=f"clip_benchmark.{models}.{precision}",
                     what=f"{models} model(s) {chosen.model}, {precision}, {len(ids)} "
-                    "photos, whole runs",
+                    f"photos, {chosen.classes} classes, whole runs",
                     unit="s",
                     ours=tuple(one.wall for one in own),
                     peer=f"{PEER} {release}",
