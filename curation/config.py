@@ -41,11 +41,12 @@ class Section(BaseModel):
 
     def located(self, base: Path) -> Self:
         """The same with absolute paths."""
-        paths = {
-            name: (base / value).resolve()
-            for name, value in self
-            if isinstance(value, Path) and name in self.LOCATED
-        }
+        paths: dict[str, Path | list[Path]] = {}
+        for name, value in self:
+            if name in self.LOCATED and isinstance(value, Path):
+                paths[name] = (base / value).resolve()
+            elif name in self.LOCATED and isinstance(value, list):
+                paths[name] = [(base / one).resolve() for one in value]
         return self.model_copy(update=paths)
 
 
@@ -235,13 +236,16 @@ class Embed(Section):
 
 
 class Dedup(Section):
-    """When two photos are the same."""
+    """When two photos are the same, in this dataset and in others."""
+
+    LOCATED: ClassVar[tuple[str, ...]] = ("against",)
 
     auto_radius: Annotated[int, Field(ge=0, le=16)] = Field(
         4, description="pHash distance up to which photos are merged, bits of 64"
     )
     review_radius: Annotated[int, Field(ge=0, le=20)] = Field(
-        10, description="up to here merged only when the embedding agrees, bits"
+        10,
+        description="up to here merged only when thumbs or the embedding agree, bits",
     )
     confirm_cosine: Fraction = Field(
         0.95, description="embedding cosine that confirms a pair in the review radius"
@@ -256,6 +260,19 @@ class Dedup(Section):
     keeper: list[Literal["licence", "resolution", "earliest"]] = Field(
         ["licence", "resolution", "earliest"],
         description="which of two duplicates is kept, first difference decides",
+    )
+    burst_cosine: Fraction = Field(
+        0.9,
+        description="embedding cosine from which photos of one observer and day are a "
+        "burst: no copies, but they stay together and count as one in intervals",
+    )
+    against: list[Path] = Field(
+        [],
+        description="hash tables of other sets (`counterset hash FOLDER --out FILE`): "
+        "photos that are in them too are reported; relative to dataset.toml",
+    )
+    drop_leaks: bool = Field(
+        False, description="photos of those sets are in no group, not only reported"
     )
 
 
@@ -410,6 +427,16 @@ class Run(Section):
     jobs: Annotated[int, Field(ge=0)] = Field(
         0, description="processes and decoding threads; 0: one per core"
     )
+    engine: Literal["local", "processes", "ray"] = Field(
+        "local",
+        description="where photos are computed: local (models in one process), "
+        "processes (a copy of each model in every process), or ray (a cluster)",
+    )
+    storage: str = Field(
+        "",
+        description="ray: URL its nodes read photos from, such as s3://bucket/folder; "
+        "the work folder, on a disk they share, when empty",
+    )
 
 
 class Dataset(Section):
@@ -513,7 +540,7 @@ def parse(content: dict[str, Any], *, base: Path, name: str) -> Dataset:
         raise ConfigError(message)
     located: dict[str, Any] = {
         name: getattr(config, name).located(base)
-        for name in ("dataset", "labels", "report")
+        for name in ("dataset", "dedup", "labels", "report")
     }
     located["sources"] = [source.located(base) for source in config.sources]
     config = config.model_copy(update=located)

@@ -29,12 +29,12 @@ from curation.schemas import SCHEMAS, from_rows
 from curation.shelf import LOGS, Done, Shelf, explained
 
 ORDER = (
-    "collect", "fetch", "hash", "embed", "dedup", "screen", "propose", "tasks",
-    "resolve", "predict", "discover", "group", "release", "evaluate", "report",
+    "collect", "fetch", "hash", "embed", "dedup", "leaks", "screen", "propose",
+    "tasks", "resolve", "predict", "discover", "group", "release", "evaluate", "report",
 )  # fmt: skip
 """Every step, in the order they run."""
 
-ACTIONS = ("collect", "fetch", "predict", "release", "evaluate", "report")
+ACTIONS = ("collect", "fetch", "leaks", "predict", "release", "evaluate", "report")
 
 ASKING = ("collect", "fetch")
 """Actions that keep what they have when a service fails; the route goes on with it."""
@@ -273,7 +273,7 @@ class Route:
             step, recipe, name=module.OUTPUT, columns=["photo_id", "status"]
         )
         todo = _without(photos, have.column("photo_id"))
-        works = [
+        works = (
             engines.Work(
                 step,
                 settings,
@@ -281,7 +281,7 @@ class Route:
                 [self.shelf.blob(key) for key in part.column("photo_id").to_pylist()],
             )
             for part in engines.parts(todo)
-        ]
+        )
         self.engine.compute(
             works,
             jobs=self.cores,
@@ -411,7 +411,7 @@ def _without(table: pa.Table, keys: pa.ChunkedArray) -> pa.Table:
 
 MAKER: Mapping[str, str] = {
     "candidates": "collect", "photos": "fetch", "hashes": "hash",
-    "embeddings": "embed", "duplicates": "dedup", "flags": "screen",
+    "embeddings": "embed", "duplicates": "dedup", "leaks": "leaks", "flags": "screen",
     "proposals": "propose", "tasks": "tasks", "labels": "resolve",
     "predictions": "predict", "evidence": "discover", "groups": "group",
     "release": "release", "results": "evaluate",

@@ -194,9 +194,18 @@ SCHEMAS: dict[str, Table] = {
     # one row = one decision on a pair; a photo is merged into one keeper at most
     "duplicates": {
         "photo_id": _photo,
-        "keeper": Column(_text, "photo_id kept in its place (or the look-alike)"),
-        "decision": Column(_text, "merge, or suggest (for a person to look at)"),
-        "reason": Column(_text, "pixels, perceptual, or embedding"),
+        "keeper": Column(
+            _text, "photo_id kept in its place (or the look-alike, or burst's first)"
+        ),
+        "decision": Column(
+            _text,
+            "merge, suggest (for a person to look at), or burst (no copies, but of one "
+            "observer and day and alike: they stay together)",
+        ),
+        "reason": Column(
+            _text,
+            "pixels, perceptual, confirmed (hashes near, embeddings too), or embedding",
+        ),
         "variant": Column(
             _text,
             "what it is of the keeper: identity, mirror, rotate90, …, crop, or wider "
@@ -204,6 +213,22 @@ SCHEMAS: dict[str, Table] = {
             null=True,
         ),
         "distance": Column(_real, "bits (hashes), or 1 - cosine (embedding)"),
+        "disagreement": Column(
+            _real, "of the thumbs' worst block, in their standard deviations", null=True
+        ),
+        "cosine": Column(_real, "of the embeddings, where both are known", null=True),
+    },
+    # one row = one photo that another set has too
+    "leaks": {
+        "photo_id": _photo,
+        "set": Column(_text, "the other set: the name of its hash table's file"),
+        "name": Column(_text, "what the photo is called there"),
+        "reason": Column(_text, "bytes, pixels, or perceptual"),
+        "variant": Column(
+            _text, "what that photo is of this one: identity, mirror, …, crop, or wider"
+        ),
+        "distance": Column(_real, "bits between the hashes"),
+        "dropped": Column(_flag, "left out of the groups (dedup.drop_leaks)"),
     },
     # the paper's four criteria as scores in 0-1, higher is worse
     "flags": {

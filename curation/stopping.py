@@ -126,6 +126,8 @@ def _classes(route: Route) -> list[Facts]:
     if route.fingerprint("photos") is None:
         return [Facts(c, {}, 0, 0, none.wanted, {}, 0.0) for c in route.classes]
     tables = {name: route.whole(name) for name in ("photos", "duplicates")}
+    if route.fingerprint("leaks") is not None:
+        tables["leaks"] = route.whole("leaks")
     events = {"label_events": route.whole("label_events")}
     tables["labels"] = resolve.run(events, resolve.settings(route.config))
     photos = verified(tables, classes=route.classes, backgrounds=names)

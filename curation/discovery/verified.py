@@ -18,10 +18,11 @@ def verified(
     """Verdicts, clusters and what speaks against each photo.
 
     A photo counts when it is not merged into another, is filed under one known class,
-    people agreed on its background, and no verdict finds a defect.
+    people agreed on its background, no verdict finds a defect, and it is not dropped
+    for being in another set too.
 
     Args:
-        tables: `photos`, `duplicates` and `labels`.
+        tables: `photos`, `duplicates` and `labels`; `leaks` when there is one.
         classes: names in dataset.toml.
         backgrounds: names in dataset.toml.
 
@@ -31,7 +32,9 @@ def verified(
     photos = _frame(tables["photos"]).select(
         "photo_id", "class", "classes", "observation_id"
     )
-    duplicates = _frame(tables["duplicates"]).filter(pl.col("decision") == "merge")
+    decided = _frame(tables["duplicates"])
+    duplicates = decided.filter(pl.col("decision") == "merge")
+    linked = decided.filter(pl.col("decision").is_in(["merge", "burst"]))
     labels = _frame(tables["labels"])
     asked = labels.filter(pl.col("question") == "background").select(
         "photo_id", verdict="verdict", outcome="status"
@@ -42,10 +45,11 @@ def verified(
         .agg(problems=pl.col("question").unique().sort().str.join(", "))
     )
     table = (
-        photos.join(_clusters(photos, duplicates), on="photo_id", how="left")
+        photos.join(_clusters(photos, linked), on="photo_id", how="left")
         .join(duplicates.select("photo_id", "keeper"), on="photo_id", how="left")
         .join(asked, on="photo_id", how="left")
         .join(found, on="photo_id", how="left")
+        .join(_leaked(tables, duplicates), on="photo_id", how="left")
     )
     known = pl.col("verdict").is_in(list(backgrounds))
     filed = pl.col("classes").list.unique().list.sort()
@@ -56,6 +60,8 @@ def verified(
         .then(pl.format("filed under {}", filed.list.join(" and ")))
         .when(~pl.col("class").is_in(list(classes)))
         .then(pl.lit("class is not in dataset.toml"))
+        .when(pl.col("leaked").is_not_null())
+        .then(pl.format("also in {}", "leaked"))
         .when(pl.col("problems").is_not_null())
         .then(pl.col("problems"))
         .when(pl.col("outcome").is_null())
@@ -82,8 +88,22 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     return frame
 
 
-def _clusters(photos: pl.DataFrame, duplicates: pl.DataFrame) -> pl.DataFrame:
-    """Cluster of every photo: linked by an observation or by being merged.
+def _leaked(tables: Mapping[str, pa.Table], merged: pl.DataFrame) -> pl.DataFrame:
+    """Sets for which a photo is dropped: it, or a photo merged into it, is in them."""
+    if "leaks" not in tables:
+        return pl.DataFrame(schema={"photo_id": pl.String, "leaked": pl.String})
+    leaks = _frame(tables["leaks"]).filter("dropped").select("photo_id", "set")
+    keepers = merged.select("photo_id", "keeper")
+    theirs = leaks.join(keepers, on="photo_id").select(photo_id="keeper", set="set")
+    return (
+        pl.concat([leaks, theirs])
+        .group_by("photo_id")
+        .agg(leaked=pl.col("set").unique().sort().str.join(", "))
+    )
+
+
+def _clusters(photos: pl.DataFrame, linked: pl.DataFrame) -> pl.DataFrame:
+    """Cluster of every photo: linked by an observation, a burst or by being merged.
 
     Named by the smallest photo_id in it.
     """
@@ -103,7 +123,7 @@ def _clusters(photos: pl.DataFrame, duplicates: pl.DataFrame) -> pl.DataFrame:
     ]
     links += [
         (place[photo], place[keeper])
-        for photo, keeper in duplicates.select("photo_id", "keeper").iter_rows()
+        for photo, keeper in linked.select("photo_id", "keeper").iter_rows()
         if photo in place and keeper in place
     ]
     nodes = len(ids) + len(observations)

@@ -23,9 +23,9 @@ from curation.errors import InputError
 from curation.schemas import empty, from_rows
 from evaluation.intervals import wilson
 
-VERSION = 3
+VERSION = 4
 OUTPUT = "evidence"
-INPUTS = ("photos", "duplicates", "labels", "predictions")
+INPUTS = ("photos", "duplicates", "leaks", "labels", "predictions")
 ROWS = "reduce"
 
 Row = dict[str, object]
@@ -78,7 +78,7 @@ def run(inputs: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
     has a prediction for it.
 
     Args:
-        inputs: `photos`, `duplicates`, `labels` and `predictions`.
+        inputs: `photos`, `duplicates`, `leaks`, `labels` and `predictions`.
         settings: of this stage.
 
     Returns: `evidence`: the dataset's row first, then classes by name, each followed by
@@ -208,7 +208,7 @@ def _group(finding: ClassFinding, place: int, min_photos: int) -> tuple[str, str
     if counts.n[place] < min_photos:
         return "unused", f"too few photos: {counts.n[place]} of {min_photos}"
     if not picked.eligible[place]:
-        return "unused", "all its photos are of one observation"
+        return "unused", "all its photos are of one observation or burst"
     if picked.common < 0:
         return "unused", "class not kept: no second background has enough photos"
     if not picked.kept:

@@ -10,9 +10,9 @@ from curation.config import Dataset
 from curation.discovery.verified import verified
 from curation.schemas import conform
 
-VERSION = 2
+VERSION = 3
 OUTPUT = "groups"
-INPUTS = ("photos", "duplicates", "labels", "evidence")
+INPUTS = ("photos", "duplicates", "leaks", "labels", "evidence")
 ROWS = "reduce"
 
 
@@ -36,7 +36,7 @@ def run(inputs: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
     """Put every photo where the evidence puts its class and background.
 
     Args:
-        inputs: `photos`, `duplicates`, `labels` and `evidence`.
+        inputs: `photos`, `duplicates`, `leaks`, `labels` and `evidence`.
         settings: of this stage.
 
     Returns: `groups`, one row per photo, sorted by photo_id; a photo that no discovery

@@ -104,6 +104,17 @@ def world(tiny_clip: str) -> dict[str, pa.Table]:
         "photos": pa.Table.from_pylist(photos, schema=schema),
         "candidates": schemas.from_rows(candidates, "candidates"),
         "label_events": schemas.from_rows(_events(photos, rng), "label_events"),
+        "leaks": schemas.from_rows(
+            [
+                {
+                    "photo_id": photos[place]["photo_id"], "set": "other",
+                    "name": f"{place}.jpg", "reason": "bytes", "variant": "identity",
+                    "distance": 0.0, "dropped": place == 5,
+                }
+                for place in (2, 5)
+            ],
+            "leaks",
+        ),
         "predictions": schemas.from_rows(
             [
                 {

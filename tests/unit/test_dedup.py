@@ -3,14 +3,13 @@
 import hashlib
 import io
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from curation import demo
@@ -19,9 +18,7 @@ from curation.schemas import empty, from_rows
 from curation.stages import dedup, hash
 
 ASSETS = Path(demo.__file__).parent / "assets"
-SETTINGS = dedup.Settings(
-    **Dedup().model_dump() | {"keeper": ("licence", "resolution", "earliest")}
-)
+SETTINGS = dedup.Settings.of(Dedup())
 
 
 def _jpeg(image: Image.Image, quality: int = 85) -> bytes:
@@ -148,15 +145,11 @@ def test_policy_chooses_the_keeper(originals, licences, policy, kept: int) -> No
     image = originals[1]
     small = image.resize((image.width // 2, image.height // 2))
     files = [_jpeg(image), _jpeg(small)]
-    config = dedup.Settings(**_fields(SETTINGS) | {"keeper": policy})
+    config = replace(SETTINGS, keeper=policy)
 
     (row,) = dedup.run(_inputs(files, licences), config).to_pylist()
 
     assert row["keeper"] == _sha(files[kept])
-
-
-def _fields(settings_: dedup.Settings) -> dict[str, Any]:
-    return {name: getattr(settings_, name) for name in settings_.__slots__}
 
 
 def test_variant_says_what_the_photo_is_of_the_keeper(originals) -> None:
@@ -172,7 +165,7 @@ def test_variant_says_what_the_photo_is_of_the_keeper(originals) -> None:
         _sha(files[1]): "rotate90",
         _sha(files[2]): "crop",
     }
-    crop_kept = dedup.Settings(**_fields(SETTINGS) | {"keeper": ("licence",)})
+    crop_kept = replace(SETTINGS, keeper=("licence",))
     inputs = _inputs(files[::2], [None, "CC0-1.0"])
     (row,) = dedup.run(inputs, crop_kept).to_pylist()
     assert (row["keeper"], row["variant"]) == (_sha(files[2]), "wider")
@@ -205,37 +198,32 @@ def test_embedding_neighbours_are_suggested(originals) -> None:
     assert row["distance"] == pytest.approx(0.001, abs=5e-4)
 
 
-def _edges(pairs: list[tuple[int, int, int]]) -> dedup.Edges:
-    a, b, distance = np.array(pairs, np.int64).reshape(-1, 3).T
-    zeros = np.zeros(len(a))
-    return dedup.Edges(a, b, zeros.astype(np.int64), distance, zeros)
+def test_a_burst_stays_together_and_is_not_merged(originals) -> None:
+    files = [_jpeg(image) for image in originals[:4]]
+    inputs = _inputs(files)
+    day = pa.array(["2026-05-01", "2026-05-01", "2026-05-01", None], pa.string())
+    who = pa.array(["ann", "ann", "bob", "ann"], pa.string())
+    inputs["candidates"] = inputs["candidates"].append_column("observer", who)
+    inputs["candidates"] = inputs["candidates"].append_column("observed_on", day)
+    vectors = np.array([[1.0, 0.3], [1.0, 0.2], [1.0, 0.1], [1.0, 0.0]])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    inputs["embeddings"] = _embedded([_sha(data) for data in files], vectors)
+
+    rows = dedup.run(inputs, replace(SETTINGS, suggest_cosine=1.0)).to_pylist()
+
+    (row,) = [row for row in rows if row["decision"] == "burst"]
+    assert {row["photo_id"], row["keeper"]} == {_sha(files[0]), _sha(files[1])}
+    assert not [row for row in rows if row["decision"] == "merge"]
 
 
-EDGES = st.lists(
-    st.tuples(st.integers(0, 19), st.integers(0, 19), st.integers(0, 10))
-    .filter(lambda edge: edge[0] != edge[1])
-    .map(lambda edge: (*sorted(edge[:2]), edge[2])),
-    max_size=60,
-    unique_by=lambda edge: edge[:2],
-)
-
-
-@settings(max_examples=200)
-@given(EDGES, st.randoms(use_true_random=False))
-def test_every_member_matches_its_keeper(edges, rng) -> None:
-    keeper, _ = dedup._keepers(20, _edges(edges))
-    linked = {edge[:2] for edge in edges}
-
-    for photo, kept in enumerate(keeper.tolist()):
-        assert keeper[kept] == kept, "a keeper is kept itself"
-        assert photo == kept or (kept, photo) in linked, "matches it, not by a chain"
-    kept = set(keeper.tolist())
-    assert not any(a in kept and b in kept for a, b in linked), "no pair is left"
-    rng.shuffle(edges)
-    assert keeper.tolist() == dedup._keepers(20, _edges(edges))[0].tolist()
-
-
-def test_chains_are_cut() -> None:
-    keeper, _ = dedup._keepers(3, _edges([(0, 1, 3), (1, 2, 3)]))
-
-    assert keeper.tolist() == [0, 0, 2]
+def test_rows_do_not_hang_on_the_order_of_the_tables(originals) -> None:
+    files = [_jpeg(image, 92) for image in originals[:10]]
+    files += [_jpeg(_corner(image)) for image in originals[:10]]
+    inputs = _inputs(files)
+    found = dedup.run(inputs, SETTINGS)
+    assert found.num_rows == 10
+    backwards = {
+        name: table.take(pa.array(range(table.num_rows)[::-1], pa.int64()))
+        for name, table in inputs.items()
+    }
+    assert dedup.run(backwards, SETTINGS).equals(found)

@@ -184,10 +184,10 @@ def test_one_observation_is_no_background() -> None:
     rows["photos"] += [photo(500, "fox")]
     road = next(r for r in evidence(rows) if r["background"] == "road")
     assert road["n_clusters"] == 1
-    assert road["reason"] == "all its photos are of one observation"
+    assert road["reason"] == "all its photos are of one observation or burst"
 
 
-def test_photos_linked_by_observation_or_merge_share_a_cluster() -> None:
+def test_photos_linked_by_observation_merge_or_burst_share_a_cluster() -> None:
     rows = world({("fox", "snow"): (1, 6)})
     keys = [str(one["photo_id"]) for one in rows["photos"]]
     rows["photos"][1]["observation_id"] = rows["photos"][2]["observation_id"]
@@ -196,11 +196,35 @@ def test_photos_linked_by_observation_or_merge_share_a_cluster() -> None:
          "reason": "pixels", "distance": 0.0},
         {"photo_id": keys[5], "keeper": keys[4], "decision": "suggest",
          "reason": "embedding", "distance": 0.01},
+        {"photo_id": keys[4], "keeper": keys[0], "decision": "burst",
+         "reason": "embedding", "distance": 0.05},
     ]  # fmt: skip
     frame = verified(tables(rows), classes=["fox"], backgrounds=BACKGROUNDS)
     assert frame["cluster"].to_list() == [
-        keys[0], keys[1], keys[1], keys[1], keys[4], keys[5]
+        keys[0], keys[1], keys[1], keys[1], keys[0], keys[5]
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("dropped", [True, False])
+def test_photos_of_another_set_are_left_out_only_when_asked(dropped: bool) -> None:
+    rows = world({("fox", "snow"): (1, 4)})
+    keys = [str(one["photo_id"]) for one in rows["photos"]]
+    rows["duplicates"] = [
+        {"photo_id": keys[3], "keeper": keys[2], "decision": "merge",
+         "reason": "pixels", "distance": 0.0},
+    ]  # fmt: skip
+    leak = {"reason": "bytes", "variant": "identity", "distance": 0.0, "name": "1.jpg"}
+    rows["leaks"] = [
+        leak | {"photo_id": keys[place], "set": name, "dropped": dropped}
+        for place, name in ((0, "val"), (0, "train"), (3, "train"))
+    ]
+    frame = verified(tables(rows), classes=["fox"], backgrounds=BACKGROUNDS)
+    assert frame["reason"].to_list() == [
+        "also in train, val" if dropped else None,
+        None,
+        "also in train" if dropped else None,
+        f"duplicate of {keys[2]}",
+    ]
 
 
 @pytest.mark.parametrize(("vote", "correct"), [("mean", 35 / 3), ("majority", 10.0)])
