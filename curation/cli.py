@@ -16,12 +16,14 @@ from curation.commands import (
     Commands,
     Config,
     DryRun,
+    Engine,
     Jobs,
     Json,
     Key,
     Known,
     Limit,
     Quiet,
+    Storage,
     Work,
     as_object,
     logging,
@@ -29,6 +31,7 @@ from curation.commands import (
     opened,
     told,
 )
+from curation.duplicates import cli as duplicates_cli
 from curation.labelling.cli import labels
 from evaluation import cli as evaluation_cli
 
@@ -42,6 +45,7 @@ app = typer.Typer(
 )
 app.add_typer(labels, name="labels")
 evaluation_cli.register(app)
+duplicates_cli.register(app)
 
 
 @app.command()
@@ -74,7 +78,8 @@ def run(
     config: Config = CONFIG,
     work: Work = WORK,
     until: Annotated[str, typer.Option(help="Last step to run.")] = "report",
-    engine: Annotated[str, typer.Option(help="Where map stages run: local.")] = "local",
+    engine: Engine = None,
+    storage: Storage = None,
     limit: Limit = 0,
     jobs: Jobs = 0,
     dry_run: DryRun = False,
@@ -83,8 +88,8 @@ def run(
 ) -> None:
     """Run every step that has something to do."""
     _through(
-        config, work, until, engine=engine, limit=limit, jobs=jobs, dry_run=dry_run,
-        as_json=as_json, quiet=quiet,
+        config, work, until, engine=engine, storage=storage, limit=limit, jobs=jobs,
+        dry_run=dry_run, as_json=as_json, quiet=quiet,
     )  # fmt: skip
 
 
@@ -392,7 +397,8 @@ def _through(
     *,
     as_json: bool,
     quiet: bool,
-    engine: str = "local",
+    engine: str | None = None,
+    storage: str | None = None,
     limit: int = 0,
     jobs: int = 0,
     dry_run: bool = False,
@@ -403,9 +409,6 @@ def _through(
 
     if until not in ORDER:
         message = f"--until {until}: no such step; {nearest(until, ORDER)}"
-        raise ConfigError(message)
-    if engine != "local":
-        message = f"--engine {engine}: no such engine; {nearest(engine, ['local'])}"
         raise ConfigError(message)
     if dry_run:
         from curation import estimate
@@ -420,8 +423,11 @@ def _through(
         return
     with (
         logging(quiet) as say,
-        opened(config, work, jobs=jobs, limit=limit, say=say) as route,
-    ):
+        opened(
+            config, work, engine=engine, storage=storage, jobs=jobs, limit=limit,
+            say=say,
+        ) as route,
+    ):  # fmt: skip
         outcomes = route.run(until)
         result = summary(route, outcomes)
     told(result, as_json)

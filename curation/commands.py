@@ -30,6 +30,14 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")]
 Limit = Annotated[int, typer.Option(min=0, help="At most N candidates per class.")]
 Jobs = Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")]
+Engine = Annotated[
+    str | None,
+    typer.Option(help="Where photos are computed: local, processes or ray."),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(help="For ray: URL its nodes read photos from, s3://bucket/folder."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 Key = Annotated[str, typer.Argument(help="photo_id (8 digits or more), URL or path.")]
 
@@ -62,16 +70,35 @@ def logging(quiet: bool) -> Iterator[Any]:
 
 
 @contextmanager
-def opened(config: Path, work: Path, **options: Any) -> Iterator["Route"]:  # noqa: ANN401
-    """A route in a work folder held for writing."""
+def opened(
+    config: Path,
+    work: Path,
+    *,
+    engine: str | None = None,
+    storage: str | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Iterator["Route"]:
+    """A route in a work folder held for writing; the engine is as configured if None.
+
+    Raises:
+        ConfigError: no such engine, or storage for one that needs none.
+    """
+    from curation import engines
     from curation.config import load
     from curation.pipeline import Route
     from curation.shelf import Shelf
 
     content = load(config)
-    with Shelf(work).lock() as shelf:
+    name = engine or content.run.engine
+    if storage is None:
+        storage = content.run.storage if name == "ray" else ""
+    told = {key: value for key, value in options.items() if key == "say"}
+    with (
+        engines.opened(name, storage=storage, **told) as running,
+        Shelf(work).lock() as shelf,
+    ):
         shelf.keep_config(content.model_dump(mode="json"))
-        yield Route(shelf, content, **options)
+        yield Route(shelf, content, engine=running, **options)
 
 
 @contextmanager

@@ -146,7 +146,7 @@ def extract(
         try:
             seeing = [plan for plan in todo if not _told(plan, unique, known)]
             if seeing:
-                size = batch_size or _batch(known.runtime)
+                size = batch_size or block_size(known.runtime)
                 unreadable = _pass(
                     seeing, unique, read, known, size=size, jobs=jobs, progress=progress
                 )
@@ -216,8 +216,8 @@ def _told(plan: _Plan, photo_ids: Sequence[str], known: Models) -> bool:
     return True
 
 
-def _batch(runtime: Runtime) -> int:
-    """Photos at once that suit the device."""
+def block_size(runtime: Runtime) -> int:
+    """Photos in a block: as many at once as suit the device."""
     from evaluation.models._forward import CPU_CHUNK, devices
 
     places = devices(runtime.device)

@@ -16,9 +16,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
@@ -28,6 +28,9 @@ from tests.buckets import keys, near, service
 from tests.hub import hub
 from tests.labelstudio import label_studio, label_studio_server
 from tests.world import World, make
+
+if TYPE_CHECKING:
+    from tests.cluster import Cluster
 
 __all__ = ["hub", "keys", "label_studio", "label_studio_server", "near", "service"]
 
@@ -241,6 +244,15 @@ def demo_work(shared_tmp: Path, counterset: Path) -> Path:
 def demo_output(demo_work: Path) -> dict[str, Any]:
     """What that `counterset demo --json` printed."""
     return json.loads((demo_work.parent / "demo.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Cluster"]:
+    """A Ray cluster of several nodes on this machine, with this process connected."""
+    from tests.cluster import running
+
+    with running(tmp_path_factory.mktemp("importable")) as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -78,14 +78,32 @@ def ask(route: Route, asked: "ExampleSet") -> dict[str, pa.Table]:
     """Predictions of every model, by name; what is known is not computed again."""
     from evaluation.predict import FeatureStore, predict
 
+    def progress(done: int, total: int) -> None:
+        route.say(f"predict: {done} of {total} photos")
+
+    store = FeatureStore(route.shelf.folder / "features")
+    if route.engine.name != "local":
+        from curation.engines import features
+
+        features.fill(
+            route.engine,
+            store,
+            models(route.config),
+            asked.table.column("photo_id").to_pylist(),
+            blob=route.shelf.blob,
+            jobs=route.cores,
+            progress=lambda done, total: route.say(
+                f"predict: {done} of {total} photos"
+            ),
+        )
     return predict(
         asked,
         models(route.config),
-        store=FeatureStore(route.shelf.folder / "features"),
+        store=store,
         prompts=route.config.evaluate.prompts,
         label_space=route.config.evaluate.label_space,
         jobs=route.cores,
-        progress=lambda done, total: route.say(f"predict: {done} of {total} photos"),
+        progress=progress,
     )
 
 

@@ -5,15 +5,20 @@ where. A stage whose module says `PROCESSES = True` decodes and nothing else, an
 from more processes; one that runs a model uses the cores (or the GPU) by itself.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import pyarrow as pa
 
-from curation.engines.local import Local
+from curation.engines.local import Local, Processes
 from curation.engines.work import PART, Work, parts
+from curation.errors import ConfigError, nearest
 
-__all__ = ["PART", "Engine", "Local", "Work", "parts"]
+__all__ = ["ENGINES", "PART", "Engine", "Local", "Processes", "Work", "opened", "parts"]
+
+ENGINES = ("local", "processes", "ray")
+"""Names of the engines."""
 
 
 class Engine(Protocol):
@@ -44,3 +49,42 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give back what is held: processes, connections."""
+
+
+@contextmanager
+def opened(
+    name: str, *, storage: str = "", say: Callable[[str], None] = lambda line: None
+) -> Iterator[Engine]:
+    """An engine by its name, closed in the end.
+
+    Args:
+        name: one of `ENGINES`.
+        storage: URL under which the machines of a cluster find photos; empty where they
+            all see the work folder.
+        say: called with a line of progress.
+
+    Raises:
+        ConfigError: no such engine, or storage for one that needs none.
+    """
+    if name not in ENGINES:
+        message = f"--engine {name}: no such engine; {nearest(name, ENGINES)}"
+        raise ConfigError(message)
+    if storage and name != "ray":
+        message = f"--storage is for --engine ray; {name} reads the work folder"
+        raise ConfigError(message)
+    engine = _engine(name, storage, say)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def _engine(name: str, storage: str, say: Callable[[str], None]) -> Engine:
+    if name == "local":
+        return Local()
+    if name == "processes":
+        return Processes()
+    from curation.engines.ray import Ray
+    from curation.engines.storage import Storage
+
+    return Ray(Storage(storage) if storage else None, say)

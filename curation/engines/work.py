@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from curation.errors import InputError
 from curation.schemas import conform, from_rows
 
 PART = 256
@@ -47,7 +48,9 @@ def run(work: Work, read: Callable[[Path], bytes] = Path.read_bytes) -> pa.Table
     module = stage_module(work.stage)
     data = pl.Series("data", [read(blob) for blob in work.blobs], pl.Binary)
     photos = work.photos.append_column("data", data.to_arrow())
-    table = conform(module.run({"photos": photos}, work.settings), module.OUTPUT)
+    table = module.run({"photos": photos}, work.settings)
+    if hasattr(module, "OUTPUT"):
+        table = conform(table, module.OUTPUT)
     assert sorted(table.column("photo_id").to_pylist()) == sorted(
         work.photos.column("photo_id").to_pylist()
     ), f"stage {work.stage} must give one row per photo"
@@ -62,6 +65,24 @@ def failed(work: Work, reason: str) -> pa.Table:
     rows = module.run({"photos": photos}, work.settings).to_pylist()
     told = [row | {"status": "failed", "error": reason} for row in rows]
     return from_rows(told, module.OUTPUT)
+
+
+def same_weights(model: str, identity: str) -> None:
+    """See that a model's name means the same weights on this machine.
+
+    Raises:
+        ConfigError: no such model, or its file is not here.
+        InputError: its weights are others.
+    """
+    from evaluation import models
+
+    found = models.identity(model)
+    if found != identity:
+        message = (
+            f"model {model} has other weights on this machine ({found[:80]}) than "
+            f"where the run was started ({identity[:80]})"
+        )
+        raise InputError(message)
 
 
 def stage_module(stage: str) -> ModuleType:

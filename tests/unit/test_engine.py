@@ -1,77 +1,24 @@
 """Parts in other processes: a crash costs the one photo that caused it."""
 
 import hashlib
-import io
 import os
 
 import pyarrow as pa
 import pytest
-from PIL import Image
 
 from curation import engines
-from curation.schemas import from_rows
-from curation.stages import hash as hashing
-
-STAGE = """
-import os, signal, sys
-from curation.stages import hash as real
-
-OUTPUT, PATH = real.OUTPUT, real.PATH
-
-def run(inputs, settings):
-    for data in inputs["photos"].column("data").to_pylist():
-        if data == b"segfault":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if data == b"memory":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if data == b"exit":
-            os._exit(3)
-        if data == b"bug":
-            raise ZeroDivisionError("a bug of the stage")
-    return real.run(inputs, settings)
-"""
+from curation.engines.local import Pool
+from curation.errors import ConfigError
+from tests import parts
+from tests.parts import picture, works
 
 
 @pytest.fixture
 def crashing(tmp_path, monkeypatch):
     """A stage that crashes its process on some photos; its name."""
-    package = tmp_path / "outside"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "crashing.py").write_text(STAGE)
     # processes that are spawned get sys.path as it is here
     monkeypatch.syspath_prepend(str(tmp_path))
-    return "outside.crashing"
-
-
-def picture(shade: int) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (40, 30), (shade, 90, 200 - shade)).save(file, "PNG")
-    return file.getvalue()
-
-
-def works(stage, folder, contents, part=8):
-    photos = []
-    for place, data in enumerate(contents):
-        key = hashlib.sha256(data).hexdigest()
-        (folder / key).write_bytes(data)
-        photos.append(
-            {
-                "photo_id": key, "candidate_id": key, "class": "bear", "classes": [],
-                "observation_id": key, "composed": False, "bytes": len(data),
-                "format": "PNG", "width": 40, "height": 30, "order": place,
-            }
-        )  # fmt: skip
-    table = from_rows(photos, "photos")
-    return [
-        engines.Work(
-            stage,
-            hashing.Settings(max_pixels=10**6),
-            rows,
-            [folder / key for key in rows.column("photo_id").to_pylist()],
-        )
-        for rows in engines.parts(table, part)
-    ]
+    return parts.package(tmp_path)
 
 
 def computed(listed, jobs) -> tuple[dict[str, dict], list[pa.Table]]:
@@ -121,3 +68,37 @@ def test_a_process_that_cannot_start_is_no_photos_fault(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", path)
     with pytest.raises(RuntimeError, match="no process can be started"):
         computed(works("hash", tmp_path, [picture(1)]), 1)
+
+
+def test_parts_are_taken_as_they_are_needed(tmp_path):
+    taken, kept = [], []
+
+    def listed():
+        for work in works("hash", tmp_path, [picture(n) for n in range(6)], part=1):
+            taken.append(work)
+            yield work
+
+    def keep(table):
+        # one is computed, one at most waits to be
+        assert len(taken) <= len(kept) + 2
+        kept.append(table)
+
+    engines.Local().compute(listed(), jobs=1, processes=True, keep=keep)
+    assert len(kept) == 6
+
+
+def test_engines_are_known_by_name():
+    with pytest.raises(ConfigError, match="--engine spark: no such engine"):
+        next(engines.opened("spark").gen)
+    with pytest.raises(ConfigError, match="--storage is for --engine ray"):
+        next(engines.opened("processes", storage="s3://a/b").gen)
+    for name in engines.ENGINES:
+        with engines.opened(name) as engine:
+            assert engine.name == name
+
+
+def test_a_process_with_a_model_gets_one_core_or_one_gpu():
+    with Pool(1, ("",)).start() as pool:
+        assert pool.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+    with Pool(1, ("3",)).start() as pool:
+        assert pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == "3"
