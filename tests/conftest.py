@@ -96,6 +96,12 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("counterset")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests also wait, for servers and for programs."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_unconfigure() -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         shutil.rmtree(os.environ["COUNTERSET_TEST_HOME"], ignore_errors=True)
@@ -121,7 +127,7 @@ def pytest_collection_modifyitems(
         if not marker:
             item.add_marker(pytest.mark.xdist_group(group))
         slow = item.get_closest_marker("slow") is not None
-        place = 0 if group == "demo" else 1 if slow else 2
+        place = 0 if group in ("demo", "labelstudio") else 1 if slow else 2
         rank[group] = min(rank.get(group, 2), place)
         groups.append(group)
     order = sorted(range(len(items)), key=lambda place: rank[groups[place]])
