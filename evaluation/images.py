@@ -149,7 +149,7 @@ def draft(data: bytes, *, short_side: int, max_pixels: int = MAX_PIXELS) -> Draf
     Raises:
         DecodeError: as `decode`.
     """
-    return _guarded(lambda: _drafted(_open(data, max_pixels), len(data), short_side))
+    return _guarded(lambda: _drafted(_open(data, max_pixels), short_side))
 
 
 def plain_jpeg(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int] | None:
@@ -333,7 +333,7 @@ def _upright_rgb(image: ImageFile.ImageFile) -> Image.Image:
     return picture
 
 
-def _drafted(image: ImageFile.ImageFile, size: int, short_side: int) -> Draft:
+def _drafted(image: ImageFile.ImageFile, short_side: int) -> Draft:
     scaled = None
     if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
         scaled = image.draft("L", (short_side, short_side))
@@ -342,7 +342,6 @@ def _drafted(image: ImageFile.ImageFile, size: int, short_side: int) -> Draft:
         return Draft(grey, (0, 0, *grey.size))
     _, (_, _, right, bottom) = scaled
     orientation = _orientation(image)
-    image.decodermaxblock = size  # in one piece: less copying
     image.load()
     sides = list(image.size)
     spare = [sides[0] - right, sides[1] - bottom]
