@@ -13,7 +13,7 @@ cuts      with --folder: hashes of windows of its photos, as many from each phot
 turned    with --folder: the 8 mirrored and rotated variants of the first eighth of
           `cuts` searched in that eighth, as `dedup` does; counted in queries
 
-A line is a new process. "CPU s" is of its first search: above some 30,000 codes that
+A line is a new process. "CPU s" is of its first search: from some 100,000 codes on that
 includes loading the compiled search. "again" is of the second. "MB" is the peak of the
 whole process.
 

@@ -39,19 +39,21 @@ class Prices:
 
     Attributes:
         compare: one code with one code.
-        visit: one code with one bucket, besides the comparisons.
+        visit: one code with one bucket in which there is any, besides the comparisons.
+        look: one code with one bucket, empty or not.
         bucket: one bucket with one bucket, besides the visits.
         sort: one code into its bucket.
     """
 
     compare: float
     visit: float
+    look: float
     bucket: float
     sort: float
 
 
-NUMPY = Prices(compare=15.0, visit=12.0, bucket=0.0, sort=150.0)
-SCAN = 0.9
+NUMPY = Prices(compare=10.0, visit=0.0, look=20.0, bucket=0.0, sort=150.0)
+SCAN = 1.0
 """One comparison by numpy when all are compared with all, nanoseconds."""
 
 
@@ -91,9 +93,9 @@ def plan(queries: int, codes: int, radius: int, prices: Prices, scan: float) -> 
                 for bits in range(threshold + 1)
             )
             size = codes / 2**width
-            visits = near * queries * min(1.0, size)
             cost = (
-                visits * prices.visit
+                near * queries * min(1.0, size) * prices.visit
+                + near * queries * prices.look
                 + near * queries * size * prices.compare
                 + near * min(queries, 2**width) * prices.bucket
                 + bands * (queries + codes + 2**width) * prices.sort

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
     Ordered = tuple[Codes, NDArray[np.uint32], NDArray[np.uint32]]
 
-PRICES = Prices(compare=0.15, visit=3.0, bucket=3.0, sort=15.0)
+PRICES = Prices(compare=0.07, visit=3.5, look=0.0, bucket=10.0, sort=20.0)
 SCAN = PRICES.compare
 """One comparison where all are compared with all, nanoseconds."""
 
+_SPARE = 8  # codes that may be read past the last
 _BLOCK = 256  # codes compared before it is looked whether any is near
 _ALL = 6  # bits of the only band, all of which may differ: all meet all
 _AT_ONCE = 4e9  # comparisons between two moments in which a signal is heard
@@ -61,21 +62,33 @@ def _count(bits: np.uint64) -> np.uint64:
 
 
 @_compiled
-def _near(code: np.uint64, codes: Codes, radius: np.uint64) -> int:
-    """How many of the codes are within the radius."""
-    near = 0
+def _nearest(code: np.uint64, codes: Codes) -> np.uint64:
+    """Bits to the nearest of the codes."""
+    nearest = np.uint64(64)
     for place in range(len(codes)):
-        if _count(code ^ codes[place]) <= radius:
-            near += 1
-    return near
+        nearest = min(nearest, _count(code ^ codes[place]))
+    return nearest
+
+
+@_compiled
+def _nearest_to_four(queries: Codes, codes: Codes) -> np.uint64:
+    """Bits of the nearest pair of four queries and the codes."""
+    one, two, three, four = queries[0], queries[1], queries[2], queries[3]
+    nearest = np.uint64(64)
+    for place in range(len(codes)):
+        code = codes[place]
+        some = min(_count(one ^ code), _count(two ^ code))
+        others = min(_count(three ^ code), _count(four ^ code))
+        nearest = min(nearest, min(some, others))
+    return nearest
 
 
 @_compiled
 def _ordered(codes: Codes, low: int, width: int) -> "Ordered":
     """Codes by the value of the band above bit `low`.
 
-    Returns: codes in order, their places before, and where each value begins,
-        (2**width + 1,).
+    Returns: codes in order and `_SPARE` zeros, their places before, and where each
+        value begins, (2**width + 1,).
     """
     shift, last = np.uint64(low), np.uint64((1 << width) - 1)
     starts = np.zeros((1 << width) + 1, np.uint32)
@@ -84,7 +97,7 @@ def _ordered(codes: Codes, low: int, width: int) -> "Ordered":
     for value in range(1 << width):
         starts[value + 1] += starts[value]
     free = starts[:-1].copy()
-    ordered = np.empty(len(codes), np.uint64)
+    ordered = np.zeros(len(codes) + _SPARE, np.uint64)
     order = np.empty(len(codes), np.uint32)
     for place in range(len(codes)):
         value = (codes[place] >> shift) & last
@@ -148,29 +161,39 @@ def _join(
             )
             if first == last or (same and other < value):
                 continue
-            for place in range(begin, end):
-                code = left[place]
-                start = place + 1 if same and bits == 0 else first
+            own = same and bits == 0
+            step = 1 if own else 4
+            for place in range(begin, end, step):
+                start = place + 1 if own else first
                 for block in range(start, last, _BLOCK):
-                    part = right[block : min(block + _BLOCK, last)]
-                    if _near(code, part, within) == 0:
+                    size = min(last - block, _BLOCK)
+                    # whole registers: what is read too much is never a pair below
+                    part = right[block : block + ((size + 7) & -8)]
+                    if (
+                        not own
+                        and _nearest_to_four(left[place : place + 4], part) > within
+                    ):
                         continue
-                    for one in range(len(part)):
-                        apart = code ^ part[one]
-                        if _count(apart) > within:
+                    for query in range(place, min(place + step, end)):
+                        code = left[query]
+                        if _nearest(code, part) > within:
                             continue
-                        if _earlier(apart, band[0], band[1], thresholds):
-                            continue
-                        if count == len(found):
-                            more = np.empty(2 * count, np.uint64)
-                            more[:count] = found
-                            found = more
-                        a = np.uint64(left_order[place])
-                        b = np.uint64(right_order[block + one])
-                        if same and b < a:
-                            a, b = b, a
-                        found[count] = (a << _HALF) | b
-                        count += 1
+                        for one in range(size):
+                            apart = code ^ part[one]
+                            if _count(apart) > within:
+                                continue
+                            if _earlier(apart, band[0], band[1], thresholds):
+                                continue
+                            if count == len(found):
+                                more = np.empty(2 * count, np.uint64)
+                                more[:count] = found
+                                found = more
+                            a = np.uint64(left_order[query])
+                            b = np.uint64(right_order[block + one])
+                            if same and b < a:
+                                a, b = b, a
+                            found[count] = (a << _HALF) | b
+                            count += 1
     return found[:count]
 
 
