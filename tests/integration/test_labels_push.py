@@ -3,8 +3,6 @@
 import csv
 import hashlib
 import json
-import threading
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ from curation.labelling import EVERYBODY, interface, push, tasks
 from curation.labelstudio import LabelStudio
 from curation.shelf import Shelf
 from curation.takedowns import forget
-from tests.labelstudio import launch
 from tests.planted import BACKGROUNDS, ask, planted
 
 ODD = (
@@ -494,44 +491,6 @@ def test_tasks_are_told_where_pictures_have_moved(plant, send, studio, on_server
         task["data"] for task in there
     ]
     assert [row["image"] for row in log(route)[-5:]] == [row["image"] for row in rows]
-
-
-def test_a_server_killed_in_the_middle_of_a_push(tmp_path, monkeypatch):
-    """Whatever had arrived, pushing again ends with one task for each photo."""
-    count = 400
-    server = launch(tmp_path / "server")
-    route = planted(
-        tmp_path / "work", count, labels={"documents": str(server.documents)}
-    )
-    monkeypatch.setattr(push, "BATCH", 100)
-    asked = {
-        "kind": "labels", "blind": False, "limit": 0, "new": False, "dry_run": False,
-    }  # fmt: skip
-    port = int(server.url.rpartition(":")[2])
-    for pause in (0.9, 0.5):
-        studio = LabelStudio(server.url, server.token, patience=1)
-        end = threading.Timer(pause, server.server.kill)
-        end.start()
-        with suppress(LabelStudioError):
-            push.push(route, studio, **asked)
-        end.join()
-        server = launch(tmp_path / "server", port=port)
-    try:
-        studio = LabelStudio(server.url, server.token)
-        result = push.push(route, studio, **asked)
-        keys = [key for _, key in studio.keys(result["project"])]
-        assert len(keys) == len(set(keys)) == count
-        noted = {row["task"] for row in log(route)}
-        assert noted == {task for task, _ in studio.keys(result["project"])}
-        again = push.push(route, studio, **asked)
-        assert (again["pushed"], again["adopted"], again["notices"]) == (0, 0, [])
-        selected = server.ask(
-            "GET", f"/api/predictions/?project={result['project']}"
-        ).json()
-        proposed = [row["proposal"] for row in log(route) if row["proposal"]]
-        assert len(selected) == len(proposed) == count * 9 // 10
-    finally:
-        server.server.kill()
 
 
 def said(photo, annotator, answer):

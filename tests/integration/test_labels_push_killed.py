@@ -73,8 +73,12 @@ def test_every_photo_is_one_task_whoever_is_killed(world, tmp_path, victim):
         row = world.log("label_projects")[-1]
         server = dict(LabelStudio(studio.url, studio.token).keys(row["project"]))
         noted = {one["task"]: one["photo_id"] for one in world.log("label_tasks")}
+        proposed = [one for one in world.log("label_tasks") if one["proposal"]]
+        of = f"/api/predictions/?project={row['project']}"
+        selected = studio.ask("GET", of).json()
     finally:
         studio.server.kill()
     assert set(Counter(server.values()).values()) == {1}
     assert len(server) == 32
     assert noted == server
+    assert len(selected) == len({one["task"] for one in proposed}) > 0
