@@ -9,7 +9,7 @@ small grey picture has it sooner from `draft`.
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -60,6 +60,7 @@ _TURN = {
 }
 _ORIENTATION = 0x0112  # the EXIF tag
 _NOT_READ = {b"ftyphei": "HEIC", b"ftypmif1": "HEIF", b"%PDF": "PDF", b"<svg": "SVG"}
+_STRIP = 4_000_000  # pixels
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _T = TypeVar("_T")
 
@@ -338,7 +339,7 @@ def _drafted(image: ImageFile.ImageFile, short_side: int) -> Draft:
     if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
         scaled = image.draft("L", (short_side, short_side))
     if scaled is None:
-        grey = _upright_rgb(image).convert("L")
+        grey = _upright_grey(image)
         return Draft(grey, (0, 0, *grey.size))
     _, (_, _, right, bottom) = scaled
     orientation = _orientation(image)
@@ -357,6 +358,33 @@ def _drafted(image: ImageFile.ImageFile, short_side: int) -> Draft:
     return Draft(image.transpose(_TURN[orientation]), (left, top, *end))
 
 
+def _upright_grey(image: ImageFile.ImageFile) -> Image.Image:
+    """As `_upright_rgb`, then grey, in the memory of one picture less."""
+    orientation = _orientation(image)
+    image.load()
+    grey = Image.new("L", image.size)
+    top = 0
+    for strip in strips(image):
+        grey.paste(_rgb(strip).convert("L"), (0, top))
+        top += strip.height
+    if orientation in _TURN and image.format != "TIFF":
+        grey = grey.transpose(_TURN[orientation])
+    return grey
+
+
+def strips(image: Image.Image) -> Iterator[Image.Image]:
+    """A picture from top to bottom, some megapixels at a time; a small one as it is.
+
+    What treats each pixel by itself then needs no memory for all.
+    """
+    rows = max(1, _STRIP // image.width)
+    if rows >= image.height:
+        yield image
+        return
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return _scaled_grey(np.asarray(image))
@@ -364,9 +392,15 @@ def _rgb(image: Image.Image) -> Image.Image:
         message = "floating-point pixels have no stated range"
         raise DecodeError(message)
     if image.has_transparency_data:
-        over = image.convert("RGBA")
-        white = Image.new("RGBA", over.size, "white")
-        return Image.alpha_composite(white, over).convert("RGB")
+        whole = Image.new("RGB", image.size)
+        top = 0
+        for strip in strips(image):
+            over = strip.convert("RGBA")
+            white = Image.new("RGBA", over.size, "white")
+            shown = Image.alpha_composite(white, over).convert("RGB")
+            whole.paste(shown, (0, top))
+            top += strip.height
+        return whole
     return image if image.mode == "RGB" else image.convert("RGB")  # spare the copy
 
 

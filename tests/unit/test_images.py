@@ -258,6 +258,37 @@ def test_draft_keeps_the_side_asked_for(short_side, size):
     assert draft(data, short_side=short_side).image.size == size
 
 
+LARGE = Image.fromarray(RNG.integers(0, 256, (40, 60, 4), dtype=np.uint8))
+IN_STRIPS = [
+    encoded(LARGE, "PNG"),
+    encoded(LARGE.convert("LA"), "PNG"),
+    encoded(LARGE.convert("RGB").quantize(200), "PNG", transparency=7),
+    encoded(LARGE.convert("RGB").quantize(200), "GIF"),
+    encoded(Image.fromarray(RNG.integers(0, 65536, (40, 60), dtype=np.uint16)), "PNG"),
+    encoded(LARGE.convert("CMYK"), "JPEG"),
+    encoded(LARGE.convert("1"), "PNG"),
+    with_orientation("PNG", 6),
+    with_orientation("TIFF", 5),
+]
+
+
+@pytest.mark.parametrize("data", IN_STRIPS)
+@pytest.mark.parametrize("pixels", [1, 130, 1999])
+def test_large_pictures_are_taken_in_strips_to_the_same_pixels(
+    monkeypatch, data, pixels
+):
+    from curation.duplicates.hashing import pixels_sha256
+
+    whole, small = decode(data), draft(data, short_side=8)
+    digest = pixels_sha256(whole)
+    monkeypatch.setattr("evaluation.images._STRIP", pixels)
+    assert decode(data).tobytes() == whole.tobytes()
+    again = draft(data, short_side=8)
+    assert again.image.tobytes() == small.image.tobytes()
+    assert again.box == small.box
+    assert pixels_sha256(whole) == digest
+
+
 @pytest.mark.parametrize(
     ("kind", "mode"),
     [("PNG", "RGB"), ("PNG", "P"), ("WEBP", "RGB"), ("JPEG", "CMYK"), ("GIF", "P")],
