@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -230,7 +230,7 @@ class _Process:
             raise _NoStartError(message) from error
         self.started = True
 
-    def answer(self) -> list[object]:
+    def answer(self) -> list[Any]:
         """What came of the work.
 
         Raises:

@@ -54,7 +54,7 @@ def vectors(
         partial(_squares, spec=model.spec, how=how), parts, died=lambda *_: None
     )
     known: list[str] = []
-    rows = [np.empty((0, 0), np.float32)]
+    rows: list[Vectors] = [np.empty((0, 0), np.float32)]
     with progress(len(files), step="embed", say=say) as bar:
         for part, found in zip(parts, squares, strict=True):
             good = [pixels for pixels in found if pixels is not None]
