@@ -8,9 +8,11 @@ smaller, or mirrored. The route runs in a process of its own, as `counterset run
 with a table of embeddings that is empty: nothing is confirmed by a model.
 
 Beside it stands hashing alone: as many processes that read the same files and hash
-them, and keep nothing; before the route and after it, and the mean of both counts. A
-line ends with the peak memory of the driving process and that of it and its workers
-together (resident sets added up, so shared pages count for each).
+them, and keep nothing; before the route and after it, and the mean of both counts. On a
+busy machine only CPU time compares: of the route it is that of all its processes, their
+start included; of hashing alone that of the hashing. Peak memory is that of the driving
+process, and of it and its workers together (resident sets added up, so shared pages
+count for each).
 """
 
 import argparse
@@ -29,6 +31,7 @@ from functools import cache
 from io import BytesIO
 from itertools import repeat
 from multiprocessing import get_context
+from operator import sub
 from pathlib import Path
 from typing import Any
 
@@ -70,26 +73,36 @@ model = "demo:lite0"
 
 
 @dataclass(frozen=True, slots=True)
+class Rates:
+    """Photos a second: on the clock, and of CPU time."""
+
+    wall: float
+    cpu: float
+
+
+@dataclass(frozen=True, slots=True)
 class Took:
     """What one run of the route took.
 
     Attributes:
         photos: files in the folder.
         seconds: of each step, and of the whole process.
+        cpu: seconds of CPU of the same, all processes together.
         merged: photos that dedup merged, of `planted` copies that are other bytes.
         planted: see `merged`.
         driver: peak memory of the driving process, MB.
         tree: peak memory of it and its workers, MB.
-        alone: photos a second of hashing alone.
+        alone: hashing alone.
     """
 
     photos: int
     seconds: dict[str, float]
+    cpu: dict[str, float]
     merged: int
     planted: int
     driver: float
     tree: float
-    alone: float
+    alone: Rates
 
 
 @cache
@@ -156,18 +169,20 @@ def plant(place: Path, count: int, path: str, jobs: int) -> None:
     (place / "dataset.toml").write_text(CONFIG.format(classes=classes, path=path))
 
 
-def hashed(paths: list[Path], path: str) -> int:
-    """Hash some files and keep nothing."""
+def hashed(paths: list[Path], path: str) -> tuple[int, float]:
+    """Hash some files and keep nothing; how many, and seconds of CPU."""
+    start = time.process_time()
     from curation.duplicates import hashing
 
     data = [one.read_bytes() for one in paths]
     version = {"full": hashing.FULL, "fast": hashing.FAST}[path]
     rows = hashing.rows(data, path=version, max_pixels=10**8)
-    return sum(row["status"] == "ok" for row in rows)
+    done = sum(row["status"] == "ok" for row in rows)
+    return done, time.process_time() - start
 
 
-def alone(paths: Sequence[Path], path: str, jobs: int) -> float:
-    """Photos a second of hashing alone, in so many processes."""
+def alone(paths: Sequence[Path], path: str, jobs: int) -> Rates:
+    """Hashing alone, in so many processes."""
     parts = [
         list(paths[start : start + AT_ONCE]) for start in range(0, len(paths), AT_ONCE)
     ]
@@ -175,12 +190,13 @@ def alone(paths: Sequence[Path], path: str, jobs: int) -> float:
         # so that each has imported what it needs
         list(workers.map(hashed, [parts[0][:8]] * (4 * jobs), repeat(path)))
         start = time.perf_counter()
-        done = sum(workers.map(hashed, parts, repeat(path)))
+        told = list(workers.map(hashed, parts, repeat(path)))
         seconds = time.perf_counter() - start
+    done = sum(count for count, _ in told)
     if done != len(paths):
         message = f"{done} of {len(paths)} photos were hashed"
         raise SystemExit(message)
-    return len(paths) / seconds
+    return Rates(done / seconds, done / sum(cpu for _, cpu in told))
 
 
 def drive(place: Path, jobs: int) -> None:
@@ -192,20 +208,44 @@ def drive(place: Path, jobs: int) -> None:
 
     config = load(place / "dataset.toml")
     route = Route(Shelf(place / "work"), config, jobs=jobs)
+    marks = [(time.perf_counter(), cpu_time())]
+
+    def said(line: str) -> None:
+        """A step has ended: note it; after hashing, there are no embeddings."""
+        step, _, what = line.partition(": ")
+        if step in STEPS and " rows, " in what:
+            marks.append((time.perf_counter(), cpu_time()))
+        if step == "hash" and " rows, " in what:
+            route.finish("embed", empty("embeddings"))
+
+    route.say = said
     with route.shelf.lock():
-        done = route.run("hash")
-        route.finish("embed", empty("embeddings"))
-        done += route.run("dedup")
-    seconds: dict[str, float] = dict.fromkeys(STEPS, 0.0)
-    for one in done:
-        if one.failed:
-            message = f"{one.stage}: {one.failed} rows failed"
-            raise SystemExit(message)
-        if one.stage in seconds:
-            seconds[one.stage] += one.seconds
+        done = route.run("dedup")
+    if any(one.failed for one in done):
+        message = f"rows failed: {done}"
+        raise SystemExit(message)
+    walls, cpus = zip(*marks, strict=True)
+    seconds = dict(zip(STEPS, map(sub, walls[1:], walls), strict=True))
+    cpu = dict(zip(STEPS, map(sub, cpus[1:], cpus), strict=True))
+    route.engine.close()
     decided = route.table("duplicates").column("decision").to_pylist()
-    told = {"seconds": seconds, "merged": decided.count("merge"), "peak": peak()}
-    print(json.dumps(told))
+    told = {"seconds": seconds, "cpu": cpu, "peak": peak()}
+    print(json.dumps(told | {"merged": decided.count("merge")}))
+
+
+def cpu_time() -> float:
+    """Seconds of CPU of this process and its children, living and dead."""
+    here = os.times()
+    living = 0.0
+    for child in family(os.getpid()):
+        if child != os.getpid():
+            try:
+                text = Path(f"/proc/{child}/stat").read_text("utf-8")
+            except OSError:
+                continue
+            words = text.rpartition(")")[2].split()
+            living += (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(here[:4]) + living
 
 
 def peak(process: int | str = "self") -> float:
@@ -234,11 +274,11 @@ def family(process: int) -> Iterator[int]:
         yield from family(int(child))
 
 
-def run(place: Path, jobs: int) -> tuple[dict[str, Any], float, float]:
-    """Run the route; what it told, seconds of the process, peak MB of the tree."""
+def run(place: Path, jobs: int) -> tuple[dict[str, Any], float]:
+    """Run the route; what it told, with the whole process, and peak MB of the tree."""
     shutil.rmtree(place / "work", ignore_errors=True)
     words = ["--drive", str(place), "--jobs", str(jobs)]
-    start, largest = time.perf_counter(), 0.0
+    start, before, largest = time.perf_counter(), os.times(), 0.0
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.route", *words],
         stdout=subprocess.PIPE,
@@ -248,14 +288,16 @@ def run(place: Path, jobs: int) -> tuple[dict[str, Any], float, float]:
             now = sum(_status(one).get("VmRSS", 0.0) for one in family(process.pid))
             largest = max(largest, now)
             time.sleep(0.2)
-        seconds = time.perf_counter() - start
+        seconds, after = time.perf_counter() - start, os.times()
         assert process.stdout
         text = process.stdout.read()
     if process.returncode:
         message = f"the route ended with {process.returncode}"
         raise SystemExit(message)
     told: dict[str, Any] = json.loads(text.splitlines()[-1])
-    return told, seconds, largest
+    told["seconds"]["whole"] = seconds
+    told["cpu"]["whole"] = sum(after[2:4]) - sum(before[2:4])
+    return told, largest
 
 
 def measure(place: Path, count: int, path: str, jobs: int) -> Took:
@@ -264,40 +306,48 @@ def measure(place: Path, count: int, path: str, jobs: int) -> Took:
     paths = sorted((place / "photos").rglob("*.jpg"))
     some = paths[:: max(1, len(paths) // MOST_ALONE)][:MOST_ALONE]
     before = alone(some, path, jobs)
-    told, whole, tree = run(place, jobs)
+    told, tree = run(place, jobs)
     after = alone(some, path, jobs)
     copies = [COPIES[n // EVERY % len(COPIES)] for n in range(EVERY - 1, count, EVERY)]
     return Took(
         photos=count,
-        seconds=told["seconds"] | {"whole": whole},
+        seconds=told["seconds"],
+        cpu=told["cpu"],
         merged=told["merged"],
         planted=len(copies) - copies.count("bytes"),
         driver=told["peak"],
         tree=tree,
-        alone=statistics.mean([before, after]),
+        alone=Rates(
+            statistics.mean([before.wall, after.wall]),
+            statistics.mean([before.cpu, after.cpu]),
+        ),
     )
 
 
 def figures(took: Took, path: str) -> Iterator[Figure]:
     """A run as figures: rates of the steps, the whole beside hashing alone, memory."""
-    count, whole = took.photos, took.seconds["whole"]
+    count, what = took.photos, "photos of 128-256 px in a folder"
     for step in STEPS:
         yield Figure(
             name=f"route.{step}",
-            what=f"{step}, photos of 128-256 px in a folder",
-            unit="photos/s",
-            ours=(count / max(took.seconds[step], 1e-3),),
+            what=f"{step}, {what}",
+            unit="photos/CPU-s",
+            ours=(count / max(took.cpu[step], 1e-3),),
             size=count,
         )
-    yield Figure(
-        name="route.whole",
-        what="collect, fetch, hash and dedup, whole process, beside hashing alone",
-        unit="photos/s",
-        ours=(count / whole,),
-        peer=f"hashing alone ({path})",
-        theirs=(took.alone,),
-        size=count,
-    )
+    for name, unit, mine, theirs in (
+        ("clock", "photos/s", took.seconds, took.alone.wall),
+        ("cpu", "photos/CPU-s", took.cpu, took.alone.cpu),
+    ):
+        yield Figure(
+            name=f"route.whole.{name}",
+            what=f"collect, fetch, hash and dedup, whole process, {what}",
+            unit=unit,
+            ours=(count / mine["whole"],),
+            peer=f"our hashing alone ({path})",
+            theirs=(theirs,),
+            size=count,
+        )
     for name, value in (("driver", took.driver), ("tree", took.tree)):
         yield Figure(
             name=f"route.memory.{name}",
@@ -307,6 +357,26 @@ def figures(took: Took, path: str) -> Iterator[Figure]:
             less=True,
             size=count,
         )
+
+
+def lines(took: Took) -> Iterator[list[str]]:
+    """Two rows of the table: seconds on the clock, and of CPU."""
+    memory = [f"{took.driver:.0f}", f"{took.tree:.0f}"]
+    more = [*memory, f"{took.merged} of {took.planted}"]
+    for name, mine, alone, last in (
+        ("s", took.seconds, took.alone.wall, more),
+        ("CPU s", took.cpu, took.alone.cpu, ["", "", ""]),
+    ):
+        rate = took.photos / mine["whole"]
+        yield [
+            f"{took.photos:,}",
+            name,
+            *(f"{mine[step]:.1f}" for step in (*STEPS, "whole")),
+            f"{rate:,.0f}",
+            f"{alone:,.0f}",
+            f"{100 * rate / alone:.0f} %",
+            *last,
+        ]
 
 
 def main() -> None:
@@ -322,30 +392,18 @@ def main() -> None:
     if chosen.drive:
         drive(chosen.drive, chosen.jobs)
         return
-    rows = []
+    rows: list[list[str]] = []
     for count in chosen.photos:
         with tempfile.TemporaryDirectory(prefix="counterset-route-") as place:
             took = measure(Path(place), count, chosen.path, chosen.jobs)
         if chosen.json:
             show(figures(took, chosen.path))
             continue
-        rows.append(
-            [
-                f"{count:,}",
-                *(f"{took.seconds[step]:.1f}" for step in STEPS),
-                f"{took.seconds['whole']:.1f}",
-                f"{count / took.seconds['whole']:,.0f}",
-                f"{took.alone:,.0f}",
-                f"{100 * count / took.seconds['whole'] / took.alone:.0f} %",
-                f"{took.driver:.0f}",
-                f"{took.tree:.0f}",
-                f"{took.merged} of {took.planted}",
-            ]
-        )
+        rows += lines(took)
         print(f"{count:,} photos done", file=sys.stderr, flush=True)
     if rows:
-        head = ["photos", *(f"{step} s" for step in STEPS), "whole s", "photos/s"]
-        head += ["hashing alone", "share", "driver MB", "tree MB", "copies merged"]
+        head = ["photos", "", *STEPS, "whole", "photos a s", "hashing alone", "share"]
+        head += ["driver MB", "tree MB", "copies merged"]
         print(f"{machine('pillow', 'pyarrow')}, {chosen.jobs} jobs, {chosen.path}\n")
         print(table(head, rows))
 

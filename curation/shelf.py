@@ -198,7 +198,8 @@ class Shelf:
 
     def blob(self, photo_id: str) -> Path:
         """Where a photo's bytes are."""
-        return self.folder / "blobs" / photo_id[:2] / photo_id[2:4] / photo_id
+        # in one piece: asked for each photo, many times
+        return Path(f"{self.folder}/blobs/{photo_id[:2]}/{photo_id[2:4]}/{photo_id}")
 
     def add_photo(self, photo_id: str, data: bytes) -> None:
         """Keep a photo's bytes; the same bytes are kept once.
@@ -225,8 +226,7 @@ class Shelf:
             if path in parts or path.exists():
                 return
             # beside its place: to rename within a folder costs half as much as across
-            part = path.with_name(f"{photo_id}.{mark}.part")
-            parts[path] = part
+            part = parts[path] = Path(f"{path}.{mark}.part")
             try:
                 part.write_bytes(data)
             except FileNotFoundError:
