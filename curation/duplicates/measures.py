@@ -62,8 +62,11 @@ def noise(grey: Image.Image) -> float:
     levels = np.asarray(grey.crop(box)).astype(np.int16)
     if min(levels.shape) < 3:
         return 0.0
-    rows = levels[:-2] - 2 * levels[1:-1] + levels[2:]
-    response = np.abs(rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:])
+    rows = levels[:-2] + levels[2:]
+    rows -= 2 * levels[1:-1]
+    response = rows[:, :-2] + rows[:, 2:]
+    response -= 2 * rows[:, 1:-1]
+    np.abs(response, out=response)
     middle = [(response.size - 1) // 2, response.size // 2]
     below = np.cumsum(_counts(response))
     if below[-2] <= middle[1]:  # among those that were counted together
