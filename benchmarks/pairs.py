@@ -1,13 +1,13 @@
 """Pairs of near codes: time and memory by size, beside faiss's `IndexBinaryFlat`.
 
     python -m benchmarks.pairs [--codes 1e3 1e4 1e5 1e6] [--radius 6 8 10]
-        [--folder FOLDER] [--faiss PYTHON] [--work FOLDER]
+        [--folder FOLDER] [--peer faiss=PYTHON] [--work FOLDER] [--json]
 
 Sets of codes, each searched with itself:
 
 uniform   every bit even and independent
 alike     as `uniform`; the last tenth equal to the first code, the tenth before them
-          within 4 bits of one of 100 codes
+          within 4 bits of one of few codes, about 100 of each
 cuts      with --folder: hashes of windows of its photos, as many from each photo, of
           15 to 60 % of its width and of its height, anywhere; up to --cuts of them
 turned    with --folder: the 8 mirrored and rotated variants of the first eighth of
@@ -17,13 +17,11 @@ A line is a new process. "CPU s" is of its first search: from some 100,000 codes
 includes loading the compiled search. "again" is of the second. "MB" is the peak of the
 whole process.
 
---faiss does the same with faiss-cpu, on one thread, up to --faiss-most codes, and
-compares what is found. The two run in turn; ratios are of CPU time without loading, for
-faiss from an index with the codes added. It needs an environment of its own:
-
-    python -m venv /tmp/other && /tmp/other/bin/pip install faiss-cpu
-
-and --faiss /tmp/other/bin/python. Windows are kept in --work, else made anew.
+--peer faiss=PYTHON does the same with faiss-cpu, on one thread, up to --faiss-most
+codes, and compares what is found. The two run in turn; ratios are of CPU time without
+loading, for faiss from an index with the codes added. It needs an environment of its
+own: `python -m benchmarks.peers faiss` makes it. Windows are kept in --work, else made
+anew.
 """
 
 import argparse
@@ -34,13 +32,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._figures import Figure, peers, show
 from benchmarks._interleaved import machine, middle, ratios, table
 
 Codes = NDArray[np.uint64]
@@ -74,17 +73,20 @@ def main() -> None:
     parser.add_argument("--radius", type=int, nargs="+", default=[6, 8, 10])
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--cuts", type=float, default=1e5, metavar="N")
-    parser.add_argument("--faiss", type=Path, metavar="PYTHON")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
     parser.add_argument("--faiss-most", type=float, default=1e5, metavar="N")
     parser.add_argument("--repeats", type=int, default=3, metavar="N")
     parser.add_argument("--work", type=Path)
+    parser.add_argument("--json", action="store_true", help="figures, one a line")
     parser.add_argument("--one", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.faiss = peers(options.peer).get("faiss")
     if options.one:
         codes, queries = options.one
         print(json.dumps(searched(codes, queries, options.radius[0])))
         return
-    print(machine("numpy", "numba"), flush=True)
+    if not options.json:
+        print(machine("numpy", "numba"), flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
@@ -93,6 +95,8 @@ def main() -> None:
             for path in sets(work, options)
             for radius in options.radius
         ]
+    if options.json:
+        return
     head = ["set", "codes", "radius", "pairs", "CPU s", "again", "wall s", "MB"]
     head += ["faiss CPU s", "faiss / ours"] if options.faiss else []
     print(table(head, rows))
@@ -136,6 +140,8 @@ def row(
         if compared:
             words = [options.faiss, script, codes, queries, radius]
             theirs.append(run(list(map(str, words))))
+    if options.json:
+        show(figures(name, size, radius, ours, theirs))
     pairs = int(ours[0]["pairs"])
     cells = [name, f"{size:,}", str(radius), f"{pairs:,}"]
     cells += [
@@ -155,7 +161,37 @@ def row(
     return cells
 
 
-def run(command: list[str]) -> dict[str, float]:
+def figures(
+    name: str,
+    size: int,
+    radius: int,
+    ours: list[dict[str, Any]],
+    theirs: list[dict[str, Any]],
+) -> Iterator[Figure]:
+    """One line of the table as figures: CPU time without loading, and memory."""
+    what = f"all pairs of {name} codes within {radius} bits"
+    yield Figure(
+        name=f"pairs.{name}.r{radius}",
+        what=what,
+        unit="CPU s",
+        ours=tuple(one["again"] for one in ours),
+        peer=f"faiss {theirs[0]['version']} IndexBinaryFlat" if theirs else "",
+        theirs=tuple(one["again"] for one in theirs),
+        less=True,
+        size=size,
+        note=f"{int(ours[0]['pairs']):,} pairs",
+    )
+    yield Figure(
+        name=f"pairs.{name}.r{radius}.memory",
+        what=f"{what}: peak of the process",
+        unit="MB",
+        ours=tuple(one["peak"] for one in ours),
+        less=True,
+        size=size,
+    )
+
+
+def run(command: list[str]) -> dict[str, Any]:
     """What a process printed."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -163,7 +199,7 @@ def run(command: list[str]) -> dict[str, float]:
     )
     if done.returncode:
         raise SystemExit(done.stderr)
-    found: dict[str, float] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
@@ -204,7 +240,7 @@ def alike(size: int) -> Codes:
     codes = uniform(size)
     tenth = size // 10
     codes[size - tenth :] = codes[0]
-    near = codes[rng.integers(0, min(100, size), tenth)]
+    near = codes[rng.integers(0, tenth // 100 + 1, tenth)]
     for _ in range(4):
         near ^= np.uint64(1) << rng.integers(0, 64, tenth, dtype=np.uint64)
     codes[size - 2 * tenth : size - tenth] = near
