@@ -284,6 +284,30 @@ def test_hashes_of_either_path_conform(
             assert (row["pixels"] is None) == (path == "fast")
 
 
+def test_what_follows_takes_hashes_of_the_fast_path(
+    world: dict[str, pa.Table], tiny_clip: str
+) -> None:
+    """The same copies are merged, and every photo has its flags."""
+    dataset = _dataset(tiny_clip)
+    fast = dataset.model_copy(update={"hash": config.Hash(path="fast")})
+    settings = MODULES["hash"].settings(fast)
+    tables = world | {"hashes": MODULES["hash"].run(world, settings)}
+    for name in ("dedup", "screen"):
+        table = MODULES[name].run(tables, MODULES[name].settings(fast))
+        tables[MODULES[name].OUTPUT] = table
+
+    def merges(table: pa.Table) -> set[tuple[str, str, str]]:
+        return {
+            (row["photo_id"], row["keeper"], row["variant"])
+            for row in table.to_pylist()
+            if row["decision"] == "merge"
+        }
+
+    assert merges(tables["duplicates"]) == merges(world["duplicates"])
+    assert len(tables["flags"]) == len(world["photos"])
+    assert tables["flags"]["photo_id"].equals(world["flags"]["photo_id"])
+
+
 def test_copies_are_merged(world: dict[str, pa.Table]) -> None:
     ids = world["photos"]["photo_id"].to_pylist()
     merges = {
