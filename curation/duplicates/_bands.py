@@ -11,11 +11,13 @@ below. Sorting keys sorts pairs by query, then code.
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from curation.errors import InputError
 
 Codes = NDArray[np.uint64]
 Keys = NDArray[np.uint64]
@@ -24,6 +26,9 @@ Places = NDArray[np.int64]
 BITS = 64
 HALF = np.uint64(32)
 LOW = np.uint64(0xFFFFFFFF)
+
+ROOM = 1 << 28
+"""Pairs of distinct codes that a search may find, 2 GB; more would fill the memory."""
 
 _NARROWEST, _WIDEST = 6, 22  # bits of a band; its table has 2**bits places
 _MOST = 16  # bands
@@ -179,16 +184,25 @@ def search(queries: Codes, codes: Codes, radius: int, *, same: bool) -> Keys:
         same: pairs of a set with itself: each once, the lower place first.
 
     Returns: keys, ascending.
+
+    Raises: InputError: more than `ROOM` pairs.
     """
     chosen = plan(len(queries), len(codes), radius, NUMPY, SCAN)
     if not chosen.thresholds:
-        return _sorted(list(_scan(queries, codes, radius, same=same)))
+        keys = gathered(_scan(queries, codes, radius, same=same), radius)
+        keys.sort()
+        return keys
     queries, codes = arranged(queries, codes, chosen)
-    found: list[Keys] = []
-    for band, threshold in enumerate(chosen.thresholds):
-        at = band * chosen.width
-        found += _look_up(queries, codes, (at, chosen.width, threshold), radius, same)
-    keys = _sorted(found)
+    keys = gathered(
+        itertools.chain.from_iterable(
+            _look_up(
+                queries, codes, (band * chosen.width, chosen.width, most), radius, same
+            )
+            for band, most in enumerate(chosen.thresholds)
+        ),
+        radius,
+    )
+    keys.sort()
     if not len(keys):
         return keys
     # several bands find one pair
@@ -274,7 +288,20 @@ def _keys(left: Places, right: Places) -> Keys:
     return (left.astype(np.uint64) << HALF) | right.astype(np.uint64)
 
 
-def _sorted(found: list[Keys]) -> Keys:
-    keys = np.concatenate([np.empty(0, np.uint64), *found])
-    keys.sort()
-    return keys
+def gathered(found: Iterable[Keys], radius: int) -> Keys:
+    """Keys in one array.
+
+    Raises: InputError: more than `ROOM`.
+    """
+    kept: list[Keys] = [np.empty(0, np.uint64)]
+    count = 0
+    for keys in found:
+        kept.append(keys)
+        count += len(keys)
+        if count > ROOM:
+            text = (
+                f"more than {ROOM:,} pairs of different hashes within {radius} bits: "
+                "choose a smaller radius, or leave photos with little texture out"
+            )
+            raise InputError(text)
+    return np.concatenate(kept)

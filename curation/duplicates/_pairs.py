@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from curation.duplicates._bands import Codes, Keys, Plan, Prices, arranged, masks, plan
+from curation.duplicates._bands import (
+    ROOM,
+    Codes,
+    Keys,
+    Plan,
+    Prices,
+    arranged,
+    gathered,
+    masks,
+    plan,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,6 +140,7 @@ def _join(
     band: tuple[int, int],
     thresholds: "NDArray[np.int64]",
     radius: int,
+    room: int,
     same: bool,
 ) -> Keys:
     """Pairs of queries whose value in this band is in a range with near codes.
@@ -142,6 +153,7 @@ def _join(
         band: its place, and its width in bits.
         thresholds: of all bands.
         radius: in bits, of the whole codes.
+        room: pairs after which it ends early.
         same: whether both are one set; pairs are then found once.
     """
     left, left_order, left_starts = queries
@@ -164,9 +176,11 @@ def _join(
             own = same and bits == 0
             step = 1 if own else 4
             for place in range(begin, end, step):
+                if count > room:
+                    return found[:count]
                 start = place + 1 if own else first
                 for block in range(start, last, _BLOCK):
-                    size = min(last - block, _BLOCK)
+                    size = last - block if last - block < _BLOCK else _BLOCK
                     # whole registers: what is read too much is never a pair below
                     part = right[block : block + ((size + 7) & -8)]
                     if (
@@ -174,7 +188,9 @@ def _join(
                         and _nearest_to_four(left[place : place + 4], part) > within
                     ):
                         continue
-                    for query in range(place, min(place + step, end)):
+                    for query in range(
+                        place, end if end - place < step else place + step
+                    ):
                         code = left[query]
                         if _nearest(code, part) > within:
                             continue
@@ -207,6 +223,8 @@ def search(queries: Codes, codes: Codes, radius: int, *, same: bool) -> Keys:
         same: pairs of a set with itself: each once, the lower place first.
 
     Returns: keys, ascending.
+
+    Raises: InputError: more than `_bands.ROOM` pairs.
     """
     swap = len(queries) > len(codes)
     few, many = (codes, queries) if swap else (queries, codes)
@@ -215,8 +233,7 @@ def search(queries: Codes, codes: Codes, radius: int, *, same: bool) -> Keys:
     if not chosen.thresholds:
         chosen = Plan(_ALL, (_ALL,), chosen.cost)
     few, many = arranged(few, many, chosen)
-    found = list(_bands(few, many, chosen, radius, same))
-    keys = np.concatenate([np.empty(0, np.uint64), *found])
+    keys = gathered(_bands(few, many, chosen, radius, same), radius)
     if swap:
         keys = (keys << _HALF) | (keys >> _HALF)
     keys.sort()
@@ -240,5 +257,5 @@ def _bands(
         cuts = np.searchsorted(left[2], np.array(edges, np.uint32))
         for values in itertools.pairwise([0, *cuts.tolist(), 2**width]):
             yield _join(
-                left, right, values, near, (band, width), thresholds, radius, same
+                left, right, values, near, (band, width), thresholds, radius, ROOM, same
             )

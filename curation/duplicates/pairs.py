@@ -89,10 +89,8 @@ class Distinct:
     def count(self) -> int:
         """Pairs of positions."""
         sizes = self.codes.sizes
-        across = int(
-            (self.queries.sizes[self.pairs.left] * sizes[self.pairs.right]).sum()
-        )
-        return across + (int((sizes * (sizes - 1) // 2).sum()) if self._same else 0)
+        across = int(self.queries.sizes[self.pairs.left] @ sizes[self.pairs.right])
+        return across + (int(sizes @ (sizes - 1)) // 2 if self._same else 0)
 
     def pieces(self, most: int = MOST) -> Iterator[Pairs]:
         """Pairs of positions, ordered by left, then right, some at a time.
@@ -196,7 +194,7 @@ def within(codes: Codes, *, radius: int) -> Pairs:
 
     Returns: each pair once, ordered by i, then j.
 
-    Raises: ValueError: too many codes, or another radius.
+    Raises: ValueError, InputError: as `distinct`.
 
     Example:
         >>> within(np.array([0, 255, 1], np.uint64), radius=1).right
@@ -216,7 +214,7 @@ def between(queries: Codes, codes: Codes, *, radius: int) -> Pairs:
     Returns: positions in `queries` (left) and in `codes` (right), each pair once,
         ordered by left, then right.
 
-    Raises: ValueError: too many codes, or another radius.
+    Raises: ValueError, InputError: as `distinct`.
     """
     return distinct(queries, codes, radius=radius).all()
 
@@ -234,7 +232,7 @@ def since(codes: Codes, start: int, *, radius: int) -> Pairs:
 
     Returns: each pair once, ordered by left, then right.
 
-    Raises: ValueError: too many codes, or another radius.
+    Raises: ValueError, InputError: as `distinct`.
 
     Example:
         >>> since(np.array([0, 1, 3], np.uint64), 2, radius=1).left
@@ -261,7 +259,7 @@ def groups(codes: Codes) -> Groups:
         >>> groups(np.array([7, 3, 7], np.uint64)).members
         array([0, 2, 1])
     """
-    codes = np.ascontiguousarray(codes, dtype=np.uint64)
+    codes = np.ascontiguousarray(codes, np.uint64)
     if len(codes) >= _LIMIT:
         text = f"{len(codes)} codes in one set, at most {_LIMIT - 1}: use streamed()"
         raise ValueError(text)
@@ -292,7 +290,9 @@ def distinct(
 
     Returns: as few pairs as there can be; `all()` and `pieces()` write them out.
 
-    Raises: ValueError: too many codes, or another radius.
+    Raises:
+        ValueError: too many codes, or another radius.
+        InputError: more than 2²⁸ pairs of distinct codes.
 
     Example:
         >>> found = distinct(np.array([5, 5, 4, 5], np.uint64), radius=1)
@@ -303,9 +303,8 @@ def distinct(
         text = f"a radius of {radius} bits, not of 0 to {_bands.BITS}"
         raise ValueError(text)
     left = queries if isinstance(queries, Groups) else groups(queries)
-    if codes is None:
-        right = left
-    else:
+    right = left
+    if codes is not None:
         right = codes if isinstance(codes, Groups) else groups(codes)
     keys = _search(left.values, right.values, radius, same=codes is None)
     low = (keys >> _bands.HALF).view(np.int64)
@@ -354,9 +353,8 @@ def streamed(
                 for at, other in kept:
                     found = distinct(_opened(other), codes[fresh:], radius=radius)
                     yield from _moved(found.pieces(most), at, begin + fresh)
-                if fresh:
-                    found = distinct(codes[:fresh], codes[fresh:], radius=radius)
-                    yield from _moved(found.pieces(most), begin, begin + fresh)
+                found = distinct(codes[:fresh], codes[fresh:], radius=radius)
+                yield from _moved(found.pieces(most), begin, begin + fresh)
                 found = distinct(codes[fresh:], radius=radius)
                 yield from _moved(found.pieces(most), begin + fresh, begin + fresh)
             if not isinstance(parts, Sequence) and not isinstance(part, Path):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.duplicates import _bands, _pairs, pairs
+from curation.errors import InputError
 
 CODES = st.lists(st.integers(0, 2**64 - 1), max_size=30)
 # few values: equal codes, near ones and far ones in every draw
@@ -286,6 +287,19 @@ print([name for name in ("numba", "scipy", "torch", "polars") if name in sys.mod
     )
 
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_more_pairs_than_memory_holds_are_an_error(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_bands, "ROOM", 1000)
+    monkeypatch.setattr(_pairs, "ROOM", 1000)
+    codes = np.arange(4096, dtype=np.uint64)
+
+    with pytest.raises(InputError, match="smaller radius"):
+        SEARCHES[kind](codes, codes, 12, same=True)
+    assert len(SEARCHES[kind](codes[:40], codes[:40], 12, same=True)) == 40 * 39 // 2
 
 
 def test_nothing_to_compare() -> None:
