@@ -195,7 +195,7 @@ def low_frequencies(squares: Squares) -> Real:
 
     Returns: (N, 8, 8); rows are vertical frequencies.
     """
-    from scipy import fftpack  # a second of start, and few commands hash
+    from scipy import fftpack  # slow to load, and few commands hash fully
 
     dct = fftpack.dct(fftpack.dct(squares, axis=-2), axis=-1)
     return np.asarray(dct[:, :8, :8], dtype=np.float64)
