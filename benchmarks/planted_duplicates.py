@@ -1,126 +1,150 @@
 """Recall and precision of `dedup` on planted copies of the photos in a folder.
 
-    python -m benchmarks.planted_duplicates FOLDER [--seed 0]
+    python -m benchmarks.planted_duplicates FOLDER [--path full|fast] [--seed 0]
+        [--most N] [--same A=B ...]
 
-Plants one copy of each kind per photo and runs the stages hash and dedup, each kind by
-itself, without embeddings. `wrong` counts merges of photos that are not copies.
+Photos are halved by a hash of their names, scenes and animals of composed look-alikes
+by their place. On one half the two thresholds of `curation.duplicates.matches` are
+chosen: the largest `AGREE` of a grid with which nothing wrong is merged, less one step.
+Everything is reported on the other half, with the thresholds chosen and with those that
+are in force, each share with its 95 % interval (Wilson). All originals, copies and
+look-alikes of a half are one set; no embeddings are used. A copy counts as found when
+it is in one cluster with its original; a merge is wrong when the keeper shows another
+picture. Folders have copies of their own: `--same` names two files that a person has
+looked at and found to be one picture.
 """
 
 import argparse
-import hashlib
-import io
-import random
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pyarrow as pa
-from PIL import Image, ImageEnhance
+from benchmarks._copies import ASSETS, EDITS, File, half, look_alikes, photos, planted
+from curation.duplicates import hashing, matches
+from curation.duplicates.decision import Settings, decide, merged
+from curation.schemas import from_rows
+from evaluation.intervals import wilson
 
-from curation.config import Dedup
-from curation.schemas import empty
-from curation.stages import dedup, hash
-
-Edit = Callable[[Image.Image, random.Random], Image.Image]
-
-
-def _crop(keep: float, *, centre: bool = False) -> Edit:
-    def edit(image: Image.Image, rng: random.Random) -> Image.Image:
-        width, height = image.size
-        w, h = round(width * keep), round(height * keep)
-        x = (width - w) // 2 if centre else rng.randint(0, width - w)
-        y = (height - h) // 2 if centre else rng.randint(0, height - h)
-        return image.crop((x, y, x + w, y + h))
-
-    return edit
+GRID = tuple(round(0.35 + 0.05 * step, 2) for step in range(11))
+BETWEEN = 0.10
+"""How far `CONTRADICT` lies above `AGREE` while thresholds are chosen."""
 
 
-EDITS: dict[str, tuple[Edit, int]] = {
-    "recompressed, quality 40": (lambda image, _: image, 40),
-    "resized to half": (lambda image, _: image.resize(_half(image)), 85),
-    "brightness × 1.2": (lambda i, _: ImageEnhance.Brightness(i).enhance(1.2), 85),
-    "brightness × 0.7": (lambda i, _: ImageEnhance.Brightness(i).enhance(0.7), 85),
-    "contrast × 1.3": (lambda i, _: ImageEnhance.Contrast(i).enhance(1.3), 85),
-    "mirrored": (lambda i, _: i.transpose(Image.Transpose.FLIP_LEFT_RIGHT), 85),
-    "rotated by 90°": (lambda i, _: i.transpose(Image.Transpose.ROTATE_90), 85),
-    "rotated by 180°": (lambda i, _: i.transpose(Image.Transpose.ROTATE_180), 85),
-    "crop to 90 %, centre": (_crop(0.9, centre=True), 85),
-    "crop to 90 %, anywhere": (_crop(0.9), 85),
-    "crop to 95 %, anywhere": (_crop(0.95), 85),
-    "crop to 85 %, anywhere": (_crop(0.85), 85),
-}
+@dataclass(frozen=True, slots=True)
+class Half:
+    """Hashed files of one half, and what they show, by sha256."""
 
-
-def _half(image: Image.Image) -> tuple[int, int]:
-    return max(1, image.width // 2), max(1, image.height // 2)
+    hashes: list[dict[str, object]]
+    files: dict[str, File]
 
 
 def main() -> None:
-    """Print a row per kind of copy."""
+    """Choose on one half, print the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--path", choices=tuple(hashing.PATHS), default="full")
+    parser.add_argument("--most", type=int, default=0, help="photos; 0: all")
+    parser.add_argument("--same", action="append", default=[], metavar="A=B")
     options = parser.parse_args()
-    files = sorted(
-        p
-        for p in options.folder.rglob("*")
-        if p.suffix.lower() in (".jpg", ".jpeg", ".png")
-    )
-    originals = [Image.open(path).convert("RGB") for path in files]
-    first = [_jpeg(image, 92) for image in originals]
-    among = _merged(first)
-    print(f"{len(files)} photos; merged among themselves: {len(among)}")
-    for name, (edit, quality) in EDITS.items():
-        rng = random.Random(options.seed)
-        copies = [_jpeg(edit(image, rng), quality) for image in originals]
-        started = time.process_time()
-        found = _merged(first + copies) - among
-        ids = [_sha(data) for data in first], [_sha(data) for data in copies]
-        planted = {frozenset(pair) for pair in zip(*ids, strict=True)}
-        print(
-            f"{name:24} recall {len(found & planted) / len(planted):.3f}"
-            f"  wrong {len(found - planted)}"
-            f"  ({time.process_time() - started:.1f} s CPU)"
-        )
+    same = dict(pair.split("=", 1)[::-1] for pair in options.same)
+    paths = photos(options.folder)[: options.most or None]
+    path = hashing.PATHS[options.path]
+    halves = []
+    for number in (0, 1):
+        # what is one picture is in one half
+        mine = [one for one in paths if half(same.get(one.name, one.name)) == number]
+        files = [*planted(mine, seed=options.seed), *_alike(number)]
+        halves.append(_hashed(files, path, same))
+        print(f"half {number}: {len(mine)} photos, {len(halves[-1].files)} files")
+    chosen = choose(halves[0])
+    print(f"chosen on half 0: AGREE {chosen[0]}, CONTRADICT {chosen[1]}")
+    in_force = matches.AGREE, matches.CONTRADICT
+    for name, thresholds in (("chosen", chosen), ("in force", in_force)):
+        print(f"half 1, thresholds {name}: {thresholds[0]}, {thresholds[1]}")
+        report(halves[1], thresholds)
 
 
-def _jpeg(image: Image.Image, quality: int) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality)
-    return file.getvalue()
+def _alike(number: int) -> Iterable[File]:
+    """Look-alikes of one half: other scenes and other animals than the other's."""
+    scenes = sorted((ASSETS / "backgrounds").glob("*.jpg"))[number::6]
+    cutouts = sorted((ASSETS / "cutouts").glob("*.webp"))[number::6]
+    return look_alikes(scenes, cutouts)
 
 
-def _sha(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _hashed(files: Iterable[File], path: str, same: dict[str, str]) -> Half:
+    rows: list[dict[str, object]] = []
+    known: dict[str, File] = {}
+    for file in files:
+        if file.key not in known:
+            known[file.key] = replace(file, of=same.get(file.of, file.of))
+            (row,) = hashing.rows([file.data], path=path, max_pixels=10**8)
+            rows.append(row | {"photo_id": file.key})
+    return Half(rows, known)
 
 
-def _merged(files: list[bytes]) -> set[frozenset[str]]:
-    """Pairs of keeper and member."""
-    rows = []
-    for place, data in enumerate({_sha(d): d for d in files}.values()):
-        width, height = Image.open(io.BytesIO(data)).size
-        rows.append(
-            {
-                "photo_id": _sha(data), "candidate_id": str(place), "width": width,
-                "height": height, "order": place, "data": data,
-            }
-        )  # fmt: skip
-    photos = pa.Table.from_pylist(rows)
-    section = Dedup()
-    table = dedup.run(
-        {
-            "photos": photos,
-            "candidates": empty("candidates"),
-            "hashes": hash.run({"photos": photos}, hash.Settings(100_000_000)),
-            "embeddings": empty("embeddings"),
-        },
-        dedup.Settings(**section.model_dump() | {"keeper": tuple(section.keeper)}),
-    )
-    return {
-        frozenset((row["photo_id"], row["keeper"]))
-        for row in table.to_pylist()
-        if row["decision"] == "merge"
-    }
+def _keepers(half_: Half, thresholds: tuple[float, float]) -> dict[str, str]:
+    usual = matches.AGREE, matches.CONTRADICT
+    matches.AGREE, matches.CONTRADICT = thresholds
+    try:
+        return merged(decide(from_rows(half_.hashes, "hashes"), Settings()))
+    finally:
+        matches.AGREE, matches.CONTRADICT = usual
+
+
+def _wrong(half_: Half, keepers: dict[str, str]) -> list[tuple[File, File]]:
+    both = ((half_.files[a], half_.files[b]) for a, b in keepers.items())
+    return [(a, b) for a, b in both if a.of != b.of]
+
+
+def choose(half_: Half) -> tuple[float, float]:
+    """The thresholds that merge most and nothing wrong, less a step for safety."""
+    right = 0
+    for step, agree in enumerate(GRID):
+        keepers = _keepers(half_, (agree, agree + BETWEEN))
+        wrong = _wrong(half_, keepers)
+        print(f"  AGREE {agree:.2f}: merged {len(keepers)}, wrong {len(wrong)}")
+        if wrong:
+            break
+        right = step
+    agree = GRID[max(0, right - 1)]
+    return agree, round(agree + BETWEEN, 2)
+
+
+def report(half_: Half, thresholds: tuple[float, float]) -> None:
+    """Print recall by kind of copy, and what was merged wrongly."""
+    started = time.process_time()
+    keepers = _keepers(half_, thresholds)
+    spent = time.process_time() - started
+    first: dict[str, str] = {}
+    for key, file in half_.files.items():
+        if file.kind == "original":
+            first.setdefault(file.of, key)
+    cluster = {key: keepers.get(key, key) for key in half_.files}
+    found, total = Counter[str](), Counter[str]()
+    for key, file in half_.files.items():
+        if file.kind in EDITS:
+            total[file.kind] += 1
+            found[file.kind] += cluster[key] == cluster[first[file.of]]
+    for kind in EDITS:
+        print(f"  {kind:26} recall {_share(found[kind], total[kind])}")
+    wrong = _wrong(half_, keepers)
+    merges = len(keepers)
+    print(f"  {'merges that are right':26} {_share(merges - len(wrong), merges)}")
+    count = len(half_.files)
+    of = Counter(file.of for file in half_.files.values())
+    unrelated = (count**2 - sum(n**2 for n in of.values())) // 2
+    print(f"  {'unrelated pairs merged':26} {len(wrong)} of {unrelated:,}")
+    for a, b in wrong[:20]:
+        print(f"    {a.of} ({a.kind}) into {b.of} ({b.kind})")
+    print(f"  decided in {spent:.1f} s of CPU, {count} files")
+
+
+def _share(hits: int, number: int) -> str:
+    low, high = wilson(hits, number)
+    return f"{hits / number:.3f} ({float(low):.3f}-{float(high):.3f}) of {number}"
 
 
 if __name__ == "__main__":

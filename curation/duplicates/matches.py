@@ -30,10 +30,10 @@ from curation.duplicates.hashing import SIDE, VARIANTS
 if TYPE_CHECKING:
     from curation.config import Dedup
 
-AGREE = 0.55
+AGREE = 0.45
 """Thumbs whose worst block differs by no more show the same picture."""
 
-CONTRADICT = 0.65
+CONTRADICT = 0.55
 """Thumbs whose worst block differs by more show different pictures."""
 
 CROP_RADIUS = 8

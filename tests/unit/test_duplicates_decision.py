@@ -190,13 +190,11 @@ def test_pixels_are_asked_for_where_they_were_not_hashed() -> None:
 def _of_two_minds() -> pa.Table:
     """Two photos: hashes near but not equal, thumbs neither agree nor contradict."""
     rng = np.random.default_rng(3)
-    for base in hash_tables.scenes(20, rng)[:, None]:
-        for light in range(20, 120, 4):
-            other = base.astype(np.int64)
+    for base in hash_tables.scenes(20, rng)[:, None] // 2 + 50:
+        for light in range(8, 64, 2):
+            other = base.copy()
             other[:, :6, :6] += light
-            hashes = hash_tables.table(
-                np.concatenate([base, np.clip(other, 9, 246).astype(np.uint8)])
-            )
+            hashes = hash_tables.table(np.concatenate([base, other]))
             pictures = Pictures.of(hashes)
             edges = Search(pictures, pictures, review_radius=10).edges(
                 np.array([0]), np.ones(2, bool)
