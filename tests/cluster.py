@@ -40,7 +40,7 @@ class Cluster:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Cluster]:
-    """A head without a core and two nodes of one core each; this process is connected.
+    """Two nodes of one core each; this process is connected.
 
     Args:
         folder: for a package that workers can import, see `parts.package`.
@@ -55,10 +55,9 @@ def running(folder: Path) -> Iterator[Cluster]:
         patch.setenv("PYTHONPATH", str(folder))
         # workers compute with one thread each, whatever the tests' own number is
         patch.delenv("OMP_NUM_THREADS", raising=False)
-        nodes = Nodes(initialize_head=True, head_node_args=_node(0))
+        nodes = Nodes(initialize_head=True, head_node_args=_node(1))
         try:
-            for _ in range(2):
-                nodes.add_node(**_node(1))
+            nodes.add_node(**_node(1))
             ray.init(
                 address=nodes.address, log_to_driver=False, logging_level=logging.ERROR
             )
@@ -73,6 +72,5 @@ def _node(cores: int) -> dict[str, Any]:
         "num_cpus": cores,
         "num_gpus": 0,
         "object_store_memory": MEMORY,
-        "node_ip_address": "127.0.0.1",
         "include_dashboard": False,
     }

@@ -5,11 +5,14 @@ becomes a failed row that says how.
 """
 
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 
 import pyarrow as pa
 
@@ -37,7 +40,8 @@ class Alone:
     def __init__(self, read: Read = Path.read_bytes) -> None:
         self._here, there = CONTEXT.Pipe()
         self._process = CONTEXT.Process(target=_serve, args=(there, read), daemon=True)
-        self._process.start()
+        with _without_main():
+            self._process.start()
         there.close()  # else its end would never be seen
         try:
             self._here.recv()
@@ -87,6 +91,21 @@ def one_by_one(work: Work, read: Read = Path.read_bytes) -> pa.Table:
     finally:
         alone.close()
     return pa.concat_tables(rows)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Let a process start without running this one's script again.
+
+    Nothing of it is needed there, and on a node of a cluster it is Ray's, whose imports
+    take longer than most parts.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _serve(pipe: Connection, read: Read) -> None:

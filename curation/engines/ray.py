@@ -14,8 +14,9 @@ import shutil
 import socket
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -153,9 +154,10 @@ class Ray:
         tries = 0
         while left:
             before, shape = len(left), _shape(decodes=decodes)
-            for place, table in self._round(dict(left), shape, decodes=decodes):
-                if left.pop(place, None):
-                    keep(table)
+            with closing(self._round(dict(left), shape, decodes=decodes)) as found:
+                for place, table in found:
+                    if left.pop(place, None):
+                        keep(table)
             tries = tries + 1 if len(left) == before else 1
             if not left:
                 return
@@ -168,7 +170,7 @@ class Ray:
 
     def _round(
         self, asked: dict[int, Work], shape: Shape, *, decodes: bool
-    ) -> Iterator[tuple[int, pa.Table]]:
+    ) -> Generator[tuple[int, pa.Table], None, None]:
         """Ask for parts once.
 
         Yields: a part's place and its table, as they come; nothing for parts whose
@@ -199,14 +201,15 @@ class Ray:
                 # for a node to come back would hold them for ever
                 max_restarts=0,
             )
+        batches = answered.iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=0
+        )
         try:
-            for batch in answered.iter_batches(
-                batch_size=None, batch_format="pyarrow", prefetch_batches=0
-            ):
-                for row in batch.to_pylist():
-                    if row["error"] is not None:
-                        raise _raised(pickle.loads(row["error"]), asked[row["place"]])
-                    yield row["place"], from_bytes(row["table"])
+            # closed: what is left of a round would hold its actors for some time
+            with closing(iter(batches)) as coming:
+                for batch in coming:
+                    for row in batch.to_pylist():
+                        yield _opened(row, asked)
         except ray.exceptions.RayError as error:
             self._said = _last_line(error)
             self.say(f"ray: {self._said}")
@@ -313,6 +316,13 @@ def _quiet(context: Any) -> None:  # noqa: ANN401 - Ray's, imported by whoever c
     # workers answer with their errors: what Ray counts as one is a worker lost
     context.max_errored_blocks = -1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+
+def _opened(row: dict[str, Any], asked: dict[int, Work]) -> tuple[int, pa.Table]:
+    """A worker's answer: a part's place and its table, or what is raised here."""
+    if row["error"] is not None:
+        raise _raised(pickle.loads(row["error"]), asked[row["place"]])
+    return row["place"], from_bytes(row["table"])
 
 
 def _raised(failure: Failure, work: Work) -> Exception:

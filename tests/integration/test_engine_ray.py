@@ -20,7 +20,11 @@ from curation.errors import ConfigError, InputError, RemoteError
 from tests.buckets import KEYS, Service
 from tests.parts import picture, works
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = [
+    pytest.mark.xdist_group("ray"),
+    # Ray warns of its own use of its own settings
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 
 class Busy:
@@ -228,41 +232,26 @@ def test_a_node_is_lost(ray_cluster, tmp_path):
     assert found == alike
 
 
-def test_workers_read_from_storage_that_is_busy(ray_cluster, busy, bucket, tmp_path):
-    listed = works("hash", tmp_path, [picture(n) for n in range(30)], part=3)
-    alike = tables(engines.Local(), listed)
-    busy.share = 0.2
-    engine = clustered.Ray(stored(busy, bucket))
-    # the work folder is on a disk of this machine's own
-    engine._bring(listed)
-    (tmp_path / "away").mkdir()
-    for work in listed:
-        for blob in work.blobs:
-            shutil.move(blob, tmp_path / "away" / blob.name)
-    engine._bring = lambda works: None
-    assert tables(engine, listed) == alike
-    assert busy.refused
-
-
 def test_storage_fails_and_the_next_run_goes_on(ray_cluster, busy, bucket, tmp_path):
-    listed = works("hash", tmp_path, [picture(n) for n in range(12)], part=2)
+    listed = works("hash", tmp_path, [picture(n) for n in range(40)], part=2)
     alike = tables(engines.Local(), listed)
     engine = clustered.Ray(stored(busy, bucket, attempts=2))
+    engine.storage.bring(blob for work in listed for blob in work.blobs)
     kept: dict[str, pa.Table] = {}
 
     def keep(table: pa.Table) -> None:
         kept[table.column("photo_id")[0].as_py()] = table
         busy.share = 1.0  # from now on it refuses everything
 
-    engine.storage.bring(blob for work in listed for blob in work.blobs)
-    many = listed + works("hash", tmp_path, [picture(n) for n in range(12, 60)], part=1)
     with pytest.raises(RemoteError, match="run again to go on"):
-        engine.compute(many, jobs=2, processes=True, keep=keep)
+        engine.compute(listed, jobs=2, processes=True, keep=keep)
     assert kept
-    busy.share = 0.0
+    busy.share, refused = 0.2, busy.refused
+    engine = clustered.Ray(stored(busy, bucket))
     left = [w for w in listed if w.photos.column("photo_id")[0].as_py() not in kept]
     kept |= tables(engine, left)
-    assert {key: kept[key] for key in alike} == alike
+    assert busy.refused > refused
+    assert kept == alike
 
 
 def test_a_worker_that_always_dies_ends_the_run(ray_cluster, tmp_path, monkeypatch):
@@ -276,40 +265,6 @@ def test_a_worker_that_always_dies_ends_the_run(ray_cluster, tmp_path, monkeypat
         engine.compute(listed, jobs=1, processes=False, keep=kept.append)
     assert len(kept) == 1
     assert any("computing these again" in line for line in said)
-
-
-def test_a_node_with_other_versions_is_refused(ray_cluster, tmp_path, monkeypatch):
-    versions = clustered.versions() | {"pillow": "0.1"}
-    monkeypatch.setattr(clustered, "versions", lambda: versions)
-    listed = works("hash", tmp_path, [picture(1)])
-    with pytest.raises(InputError, match=r"node .* instead of 0\.1.*every node"):
-        tables(clustered.Ray(), listed)
-
-
-def test_a_model_that_a_node_lacks_is_named(ray_cluster, tmp_path, tiny_clip):
-    from curation.stages import embed
-
-    settings = embed.Settings(tiny_clip, "sha256:of other weights", 10**6)
-    (work,) = works("hash", tmp_path, [picture(1)])
-    listed = [engines.Work("embed", settings, work.photos, work.blobs)]
-    with pytest.raises(InputError, match=r"node .*has other weights on this machine"):
-        clustered.Ray().compute(listed, jobs=1, processes=False, keep=pytest.fail)
-    gone = settings.__class__("open_clip:local-dir:/not/there", "x", 10**6)
-    listed = [engines.Work("embed", gone, work.photos, work.blobs)]
-    with pytest.raises(ConfigError, match=r"node .*there is no folder /not/there"):
-        clustered.Ray().compute(listed, jobs=1, processes=False, keep=pytest.fail)
-
-
-def test_a_photo_that_only_this_machine_has(ray_cluster, tmp_path, monkeypatch):
-    (work,) = works("hash", tmp_path, [picture(1)])
-    unseen = Path("/proc/self/fd") / str(os.open(work.blobs[0], os.O_RDONLY))
-    listed = [engines.Work(work.stage, work.settings, work.photos, [unseen])]
-    with pytest.raises(InputError, match=r"node .* cannot read .*--storage"):
-        tables(clustered.Ray(), listed)
-    os.close(int(unseen.name))
-    listed = [engines.Work(work.stage, work.settings, work.photos, [tmp_path / "no"])]
-    with pytest.raises(InputError, match="its blob cannot be read"):
-        tables(clustered.Ray(), listed)
 
 
 # the command ------------------------------------------------------------------------
@@ -351,7 +306,7 @@ def test_a_run_on_a_cluster_leaves_the_same_bytes(
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "ray: 3 nodes, 2 cores, 0 GPUs" in done.stderr
+    assert "ray: 2 nodes, 2 cores, 0 GPUs" in done.stderr
     assert "photos copied to s3://" in done.stderr
     assert busy.refused
     assert everything(tmp_path / "other") == everything(world.work)

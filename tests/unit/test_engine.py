@@ -2,13 +2,19 @@
 
 import hashlib
 import os
+import pickle
+import re
+from multiprocessing import resource_tracker
 
 import pyarrow as pa
 import pytest
 
 from curation import engines
+from curation.engines import ray
 from curation.engines.local import Pool
-from curation.errors import ConfigError
+from curation.engines.worker import ASKED, Worker, versions
+from curation.errors import ConfigError, InputError, RemoteError
+from curation.stages import embed
 from tests import parts
 from tests.parts import picture, works
 
@@ -62,6 +68,7 @@ def test_an_exception_of_a_stage_is_still_our_bug(crashing, tmp_path):
 
 
 def test_a_process_that_cannot_start_is_no_photos_fault(tmp_path, monkeypatch):
+    resource_tracker.ensure_running()  # of multiprocessing; it is a python, too
     # python itself ends at once in every new process
     (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(7)\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
@@ -79,8 +86,8 @@ def test_parts_are_taken_as_they_are_needed(tmp_path):
             yield work
 
     def keep(table):
-        # one is computed, one at most waits to be
-        assert len(taken) <= len(kept) + 2
+        # one is kept, one computed, one waits
+        assert len(taken) <= len(kept) + 3
         kept.append(table)
 
     engines.Local().compute(listed(), jobs=1, processes=True, keep=keep)
@@ -102,3 +109,95 @@ def test_a_process_with_a_model_gets_one_core_or_one_gpu():
         assert pool.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
     with Pool(1, ("3",)).start() as pool:
         assert pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == "3"
+
+
+def raised(worker: Worker, work: engines.Work) -> Exception:
+    """What the engine raises for a part that a worker has no table of."""
+    asked = pa.table({"place": [7], "work": [pickle.dumps(work)]}, schema=ASKED)
+    (row,) = worker(asked).to_pylist()
+    assert row["table"] is None
+    with pytest.raises(Exception) as found:  # noqa: PT011 - the caller looks closer
+        ray._opened(row, {7: work})
+    return found.value
+
+
+def test_a_worker_answers_with_the_table(tmp_path):
+    (work,) = works("hash", tmp_path, [picture(1), picture(2)])
+    asked = pa.table({"place": [7], "work": [pickle.dumps(work)]}, schema=ASKED)
+    (row,) = Worker(None, False, versions())(asked).to_pylist()
+    place, table = ray._opened(row, {7: work})
+    assert place == 7
+    assert table.column("photo_id").to_pylist() == sorted(
+        work.photos.column("photo_id").to_pylist()
+    )
+
+
+def test_a_node_with_other_versions_is_refused(tmp_path):
+    (work,) = works("hash", tmp_path, [picture(1)])
+    error = raised(Worker(None, True, versions() | {"pillow": "0.1"}), work)
+    assert isinstance(error, InputError)
+    assert re.search(r"node .*pillow .* instead of 0\.1.*every node", str(error))
+
+
+def test_a_model_that_a_node_lacks_is_named(tmp_path, tiny_clip):
+    (work,) = works("hash", tmp_path, [picture(1)])
+    worker = Worker(None, False, versions())
+    other = embed.Settings(tiny_clip, "sha256:of other weights", 10**6)
+    error = raised(worker, engines.Work("embed", other, work.photos, work.blobs))
+    assert isinstance(error, InputError)
+    assert re.search("node .*has other weights on this machine", str(error))
+    gone = embed.Settings("open_clip:local-dir:/not/there", "x", 10**6)
+    error = raised(worker, engines.Work("embed", gone, work.photos, work.blobs))
+    assert isinstance(error, ConfigError)
+    assert re.search("node .*there is no folder /not/there.*every node", str(error))
+
+
+def test_a_photo_that_a_node_cannot_read(tmp_path, monkeypatch):
+    (work,) = works("hash", tmp_path, [picture(1)])
+    worker = Worker(None, True, versions())
+    away = tmp_path / "away"
+    work.blobs[0].rename(away)
+    asked = pa.table({"place": [7], "work": [pickle.dumps(work)]}, schema=ASKED)
+    (row,) = worker(asked).to_pylist()
+    with pytest.raises(InputError, match="its blob cannot be read"):
+        ray._opened(row, {7: work})
+    away.rename(work.blobs[0])  # here it is, but not there
+    with pytest.raises(InputError, match=r"node .* cannot read .*--storage s3"):
+        ray._opened(row, {7: work})
+
+
+def test_an_error_that_cannot_be_sent_is_told(tmp_path, monkeypatch):
+    class OwnError(Exception):
+        """Of a class that no other process knows."""
+
+    def fail(work, read):
+        raise OwnError("what it says")
+
+    monkeypatch.setattr("curation.engines.worker.run", fail)
+    (work,) = works("hash", tmp_path, [picture(1)])
+    error = raised(Worker(None, False, versions()), work)
+    assert isinstance(error, RuntimeError)
+    assert "OwnError: what it says" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "decodes", "shape"),
+    [
+        ([(2, 0), (2, 0)], True, (4, 1, 0)),
+        ([(0, 0), (16, 2), (8, 0)], True, (24, 1, 0)),
+        ([(0, 0), (16, 2), (8, 0)], False, (2, 8, 1)),
+        ([(2, 0), (16, 0)], False, (9, 2, 0)),
+        ([(16, 0), (16, 0)], False, (8, 4, 0)),
+        ([(1, 4)], False, (4, 1, 1)),
+    ],
+)
+def test_actors_suit_the_cluster(monkeypatch, nodes, decodes, shape):
+    monkeypatch.setattr(ray, "_nodes", lambda: nodes)
+    found = ray._shape(decodes=decodes)
+    assert (found.actors, found.cpus, found.gpus) == shape
+
+
+def test_a_cluster_without_a_core_is_no_cluster(monkeypatch):
+    monkeypatch.setattr(ray, "_nodes", lambda: [(0, 1)])
+    with pytest.raises(RemoteError, match="no node with a core"):
+        ray._shape(decodes=True)
