@@ -153,15 +153,24 @@ def _together(
     """
     running: dict[Future[pa.Table], Work] = {}
     with processes.start() as pool:
+
+        def send() -> None:
+            nonlocal work
+            # no more than there are processes: if one dies, few are suspected
+            while work and len(running) < processes.count:
+                running[pool.submit(run, work)] = work
+                work = next(waiting, None)
+
         try:
-            while work or running:
-                # no more than there are processes: if one dies, few are suspected
-                while work and len(running) < processes.count:
-                    running[pool.submit(run, work)] = work
-                    work = next(waiting, None)
+            send()
+            while running:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    keep(future.result())
+                    table = future.result()
                     del running[future]
+                    try:
+                        send()  # no process waits until the disk has this part
+                    finally:
+                        keep(table)
         except BrokenProcessPool:
             return list(running.values()), work
         except BaseException:
