@@ -59,12 +59,12 @@ PROGRAMS: Mapping[str, Program] = {
         peers=("imagededup",),
     ),
     "pairs": Program(
-        small="--codes 1000 10000",
-        full="--codes 1000 10000 100000 1000000 10000000",
+        small="--codes 1000 10000 --radius 8 --repeats 2 --folder {folder}",
+        full="--codes 1e3 1e4 1e5 1e6 1e7 --radius 6 8 --folder {folder}",
         peers=("faiss",),
     ),
     "dedup_folder": Program(
-        small="{folder} --photos 60",
+        small="{folder} --photos 60 --rounds 1",
         full="{folder}",
         peers=("imagededup", "cleanvision", "czkawka"),
     ),
