@@ -369,9 +369,8 @@ def _opened(part: Codes | Path) -> Codes:
     return found
 
 
-def _moved(pieces: Iterable[Pairs], left: int, right: int) -> Iterator[Pairs]:
-    for piece in pieces:
-        yield Pairs(piece.left + left, piece.right + right, piece.distance)
+def _moved(found: Iterable[Pairs], left: int, right: int) -> Iterator[Pairs]:
+    return (Pairs(one.left + left, one.right + right, one.distance) for one in found)
 
 
 def _search(queries: Codes, codes: Codes, radius: int, *, same: bool) -> Keys:
