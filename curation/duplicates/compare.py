@@ -6,8 +6,9 @@ hash them, so a folder has one answer.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from curation.duplicates.findings import (
     Suggestion,
 )
 from curation.duplicates.folder import How, Listing, Row
+from curation.duplicates.matches import firsts
 from curation.duplicates.neighbours import Vectors
 from curation.progress import Say, progress
 
@@ -97,13 +99,15 @@ def find(
     same = _by_sha256(good, listing)
     best = sorted((photos[0] for photos in same.values()), key=_keeper_first)
     hashes = _hashes(good, best)
+    say(f"compare: {len(best):,} different files")
+    pixels = _SamePixels(good, same, crew, options)
     duplicates = decision.decide(
         hashes,
         options.settings,
         vectors=_vectors(best, crew, options, say),
-        same_pixels=_SamePixels(good, same, crew, options.how),
+        same_pixels=pixels,
     )
-    clusters, suggestions = assembled(duplicates, same)
+    clusters, suggestions = assembled(duplicates, same, equal=pixels.noted())
     leaks: list[Leak] = []
     for name, other in others:
         found = decision.leaks(hashes, other, options.settings, name=name)
@@ -128,13 +132,17 @@ def find(
 
 
 def assembled(
-    duplicates: pa.Table, same: dict[str, list[Photo]]
+    duplicates: pa.Table,
+    same: dict[str, list[Photo]],
+    *,
+    equal: Container[tuple[str, str]] = (),
 ) -> tuple[list[Cluster], list[Suggestion]]:
     """Decisions on different bytes, turned into clusters of files.
 
     Args:
         duplicates: a table of that schema; photo_id is the sha256 of bytes.
         same: files by the sha256 of their bytes, the one to keep first.
+        equal: keepers and photos found to have equal pixels.
 
     Returns: clusters by the keeper's name, and suggestions, the nearest first.
     """
@@ -142,6 +150,8 @@ def assembled(
     suggestions = []
     for row in duplicates.to_pylist():
         if row["decision"] == "merge":
+            if (row["keeper"], row["photo_id"]) in equal:
+                row |= {"reason": "pixels", "distance": 0.0}
             merged.setdefault(row["keeper"], []).append(row)
             continue
         a, b = same[row["keeper"]][0], same[row["photo_id"]][0]
@@ -193,32 +203,66 @@ def _alike(row: dict[str, Any], photos: Sequence[Photo]) -> Iterator[Member]:
 
 
 class _SamePixels:
-    """Whether two photos have the same pixels; each is decoded once at most.
+    """Whether photos have the same pixels, decoding as few of them as can be.
 
     Most pairs are told apart without: by their sizes, and JPEGs by their thumbs, for
-    equal pixels come from equal coefficients.
+    equal pixels come from equal coefficients. What is left is decoded by all processes:
+    of photos without contrast before anything is decided, as they are merged by their
+    pixels alone; of others afterwards, as it only changes the reason.
     """
 
     def __init__(
-        self, good: pa.Table, same: dict[str, list[Photo]], crew: Crew, how: How
+        self,
+        good: pa.Table,
+        same: dict[str, list[Photo]],
+        crew: Crew,
+        options: Options,
     ) -> None:
-        self._same, self._crew, self._how = same, crew, how
-        keys, thumbs = good["sha256"].to_pylist(), good["thumb"].to_pylist()
-        self._thumbs = dict(zip(keys, thumbs, strict=True))
+        self._same, self._crew, self._how = same, crew, options.how
+        keys = good["sha256"].to_pylist()
+        self._thumb = dict(zip(keys, firsts(good["thumb"]).tolist(), strict=True))
+        flat = good["texture"].to_numpy() < options.settings.min_texture
+        self._flat = {keys[place] for place in np.flatnonzero(flat)}
+        self._asked: list[tuple[str, str]] = []
+        groups: dict[tuple[int, int, int], list[str]] = {}
+        for key in self._flat:
+            groups.setdefault(self._looks(key), []).append(key)
         self._digests: dict[str, str | None] = {}
+        self._decode(key for some in groups.values() if len(some) > 1 for key in some)
 
     def __call__(self, a: str, b: str) -> bool:
-        one, other = self._same[a][0], self._same[b][0]
-        if (one.width, one.height) != (other.width, other.height):
+        """What `decide` asks; of photos with contrast it is only noted."""
+        if not self._may_be(a, b):
             return False
-        both = one.format == other.format == "JPEG"
-        if both and self._thumbs[a] != self._thumbs[b]:
-            return False
-        missing = [key for key in (a, b) if key not in self._digests]
-        files = [(self._same[key][0].path, key) for key in missing]
-        found = folder.pixels(files, self._crew, self._how)
-        self._digests |= zip(missing, found, strict=True)
+        if a in self._flat and b in self._flat:
+            self._decode((a, b))
+            return self._are(a, b)
+        self._asked.append((a, b))
+        return False
+
+    def noted(self) -> set[tuple[str, str]]:
+        """Of the pairs that were noted, those of equal pixels."""
+        self._decode(chain.from_iterable(self._asked))
+        return {pair for pair in self._asked if self._are(*pair)}
+
+    def _looks(self, key: str) -> tuple[int, int, int]:
+        photo = self._same[key][0]
+        return photo.width, photo.height, self._thumb[key]
+
+    def _may_be(self, a: str, b: str) -> bool:
+        jpegs = {self._same[a][0].format, self._same[b][0].format} == {"JPEG"}
+        return (
+            self._looks(a)[: 3 if jpegs else 2] == self._looks(b)[: 3 if jpegs else 2]
+        )
+
+    def _are(self, a: str, b: str) -> bool:
         return self._digests[a] is not None and self._digests[a] == self._digests[b]
+
+    def _decode(self, keys: Iterable[str]) -> None:
+        missing = sorted(set(keys) - self._digests.keys())
+        files = [(self._same[key][0].path, key) for key in missing]
+        found = folder.pixels(files, self._crew, self._how) if files else []
+        self._digests |= zip(missing, found, strict=True)
 
 
 def _by_sha256(good: pa.Table, listing: Listing) -> dict[str, list[Photo]]:

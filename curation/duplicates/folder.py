@@ -49,6 +49,7 @@ Row = dict[str, Any]
 
 _RAW = "percent:"
 _PART, _PART_BYTES = 32, 32_000_000
+_DECODED = 4  # files that are decoded in full together
 _LARGE = 30_000_000  # pixels; without a scaled decode one at a time, for their memory
 _KNOWN_MOST = 4096  # photos of which a process remembers what it found
 _HEAD = 32  # bytes that tell the format
@@ -166,9 +167,8 @@ def pixels(files: Sequence[tuple[str, str]], crew: Crew, how: How) -> list[str |
         crew: processes that decode.
         how: limits.
     """
-    found = crew.each(
-        partial(_pixels, how=how), [[one] for one in files], died=lambda *_: None
-    )
+    parts = [files[at : at + _DECODED] for at in range(0, len(files), _DECODED)]
+    found = crew.each(partial(_pixels, how=how), parts, died=lambda *_: None)
     return [digest for part in found for digest in part]
 
 

@@ -36,8 +36,8 @@ class Hashed:
     def as_object(self) -> dict[str, Any]:
         """The object of `counterset hash --json`."""
         failed = [{"path": name, "error": error} for name, error in self.failed]
-        told = {"table": str(self.table), "photos": self.photos, "failed": failed}
-        return told | {"ignored": self.ignored}
+        told = {"table": folder.encoded(self.table), "photos": self.photos}
+        return told | {"failed": failed, "ignored": self.ignored}
 
     def text(self) -> str:
         """The same for people."""
@@ -46,7 +46,7 @@ class Hashed:
             f"not hashed: {name(one)}: {name(error)}" for one, error in self.failed
         ]
         lines.append(f"{self.photos:,} photos hashed: {name(str(self.table))}")
-        lines.append(f"compare: counterset dedup FOLDER --against {self.table}")
+        lines.append("compare: counterset dedup FOLDER --against with this table")
         return "\n".join(lines)
 
 

@@ -80,11 +80,6 @@ def test_all_eight_pairs_are_found_and_nothing_else(told):
     assert reasons["good.jpg"] == "perceptual"
 
 
-def test_the_answer_is_the_same_whatever_the_jobs(hostile, told):
-    for jobs in (1, 3):
-        assert found(hostile, "--jobs", jobs) == told
-
-
 def test_every_pixel_gives_the_same_clusters(hostile, told):
     exact = found(hostile, "--exact")
     assert groups(exact) == groups(told)
@@ -180,7 +175,7 @@ def test_no_folder_a_file_and_an_empty_folder(tmp_path):
 
 
 def test_ten_thousand_identical_photos(tmp_path):
-    original(0).save(tmp_path / "00000.jpg")
+    original(0, (160, 120)).save(tmp_path / "00000.jpg")
     for place in range(1, 10_000):
         os.link(tmp_path / "00000.jpg", tmp_path / f"{place:05}.jpg")
     told = found(tmp_path)
@@ -296,10 +291,10 @@ def test_a_table_that_is_none_is_told_before_the_work(tmp_path):
     )
 
 
-def test_the_page_is_one_file_and_the_same_every_time(hostile, told, tmp_path):
+def test_answer_and_page_are_the_same_whatever_the_jobs(hostile, told, tmp_path):
     first, second = tmp_path / "1.html", tmp_path / "2.html"
     assert found(hostile, "--html", first, "--jobs", "1") == told
-    found(hostile, "--html", second, "--jobs", "2")
+    assert found(hostile, "--html", second, "--jobs", "3") == told
     page = first.read_text()
     assert page == second.read_text()
     assert page.count("data:image/jpeg;base64,") == 2 * len(PAIRS)
@@ -319,7 +314,7 @@ def test_no_model_library_is_loaded(tmp_path):
     code = (
         "import sys\nfrom curation.cli import app\n"
         "app(sys.argv[1:], standalone_mode=False)\n"
-        "heavy = ('torch', 'scipy', 'numba', 'pandas', 'matplotlib', 'rich')\n"
+        "heavy = ('torch', 'scipy', 'numba', 'matplotlib', 'rich')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     words = ["dedup", str(tmp_path), "--quiet", "--html", str(tmp_path / "x.html")]
@@ -335,7 +330,7 @@ def test_a_model_confirms_and_suggests(tmp_path):
     for place in range(4):
         original(place).save(tmp_path / f"{place}.jpg", quality=92)
     original(0).save(tmp_path / "copy.jpg", quality=50)
-    told = found(tmp_path, "--model", "demo:clip")
+    told = found(tmp_path, "--model", "demo:lite0")
     assert groups(told) == {frozenset(["0.jpg", "copy.jpg"])}
     assert all(one["reason"] == "embedding" for one in told["suggestions"])
     assert "unknown model" in invoke("dedup", tmp_path, "--model", "demo:no", code=2)

@@ -258,10 +258,10 @@ def test_names_of_the_same_bytes_are_members_of_their_keeper():
     }
     table = _decided(
         ("B", "A", "merge", "perceptual", "mirror", 2.0),
-        ("C", "A", "merge", "pixels", "identity", 0.0),
+        ("C", "A", "merge", "perceptual", "identity", 2.0),
         ("D", "A", "suggest", "embedding", None, 0.01),
     )
-    clusters, suggestions = compare.assembled(table, same)
+    clusters, suggestions = compare.assembled(table, same, equal={("A", "C")})
     assert [cluster.keeper.name for cluster in clusters] == ["a1"]
     told = [
         (one.photo.name, one.reason, one.distance, one.variant, one.twin)
