@@ -10,8 +10,8 @@ from curation.schemas import SCHEMAS
 _SHORTEST = 8
 _WIDE = ("embedding", "phash", "probabilities", "thumb")
 _TABLES = (
-    "photos", "hashes", "flags", "duplicates", "proposals", "tasks", "label_events",
-    "labels", "predictions", "groups",
+    "photos", "hashes", "flags", "duplicates", "leaks", "proposals", "tasks",
+    "label_events", "labels", "predictions", "groups",
 )  # fmt: skip
 
 

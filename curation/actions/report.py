@@ -12,11 +12,11 @@ from curation.errors import InputError
 from curation.pipeline import Route
 from curation.provenance import provenance
 
-VERSION = 2
+VERSION = 3
 OUTPUT: str | None = None
 TABLES = (
-    "candidates", "photos", "hashes", "duplicates", "flags", "proposals", "tasks",
-    "label_events", "labels", "predictions", "evidence", "groups",
+    "candidates", "photos", "hashes", "duplicates", "leaks", "flags", "proposals",
+    "tasks", "label_events", "labels", "predictions", "evidence", "groups",
 )  # fmt: skip
 INPUTS = (*TABLES, "fetches", "results")
 

@@ -94,17 +94,28 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """Counts by (decision, reason, variant), and clusters to look at."""
+    """What is there twice, here or in other sets.
+
+    Attributes:
+        counts: merges and suggestions by (decision, reason, variant).
+        clusters: some to look at.
+        merged, suggested: photos and pairs.
+        bursts: photos that stay with another of the same observer and day.
+        leaks: (name, photos, whether they are dropped) of each other set.
+    """
 
     counts: tuple[tuple[str, str, str, int], ...]
     clusters: tuple[Cluster, ...]
     merged: int
     suggested: int
+    bursts: int
+    leaks: tuple[tuple[str, int, bool], ...]
 
 
 def duplicates(facts: Facts, album: Album) -> Duplicates:
     """Duplicate clusters, of every kind of decision some."""
-    frame = facts.frame("duplicates").with_columns(
+    decided = facts.frame("duplicates")
+    frame = decided.filter(pl.col("decision") != "burst").with_columns(
         pl.col("variant").fill_null("").alias("variant")
     )
     kinds = ["decision", "reason", "variant"]
@@ -128,7 +139,19 @@ def duplicates(facts: Facts, album: Album) -> Duplicates:
         clusters=tuple(cluster for cluster in clusters if cluster.twins),
         merged=decisions.get("merge", 0),
         suggested=decisions.get("suggest", 0),
+        bursts=decided.height - frame.height,
+        leaks=_leaks(facts),
     )
+
+
+def _leaks(facts: Facts) -> tuple[tuple[str, int, bool], ...]:
+    """Photos that other sets have too; empty where none was compared with."""
+    if not facts.has("leaks"):
+        return ()
+    sets = facts.frame("leaks").group_by("set").agg(
+        pl.col("photo_id").n_unique(), pl.col("dropped").any()
+    )  # fmt: skip
+    return tuple(sets.sort("set").iter_rows())
 
 
 def _cluster(keeper: str, rows: Sequence[Row], made: Mapping[str, Card]) -> Cluster:

@@ -409,5 +409,32 @@ def test_says_whether_what_was_planted_was_found():
     assert "demo:lite0, trained without the planted correlation, drops by −1.8" in said
 
 
+def test_bursts_and_other_sets_are_told():
+    arguments = world()
+    tables = arguments["tables"]
+    burst, *_ = tables["duplicates"].to_pylist()
+    photos = tables["photos"]["photo_id"].to_pylist()
+    burst |= {"photo_id": photos[-1], "keeper": photos[-2], "decision": "burst",
+              "reason": "embedding", "variant": None}  # fmt: skip
+    tables["duplicates"] = from_rows(
+        [*tables["duplicates"].to_pylist(), burst], "duplicates"
+    )
+    leak = {"reason": "bytes", "variant": "identity", "distance": 0.0}
+    tables["leaks"] = from_rows(
+        [
+            leak | {"photo_id": key, "set": name, "name": file, "dropped": False}
+            for key, name, file in (
+                (photos[0], "val", "1.jpg"), (photos[0], "val", "2.jpg"),
+                (photos[1], "val", "3.jpg"), (photos[1], "train", "4.jpg"),
+            )
+        ],
+        "leaks",
+    )  # fmt: skip
+    said = text(page_of(arguments))
+    assert "1 photo is of a burst with another" in said
+    assert "2 photos are also in val, and used all the same" in said
+    assert "1 photo is also in train" in said
+
+
 def test_without_truth_nothing_is_claimed(html):
     assert "planted" not in text(html)
