@@ -128,8 +128,10 @@ def report(half_: Half, thresholds: tuple[float, float]) -> None:
         if file.kind in EDITS:
             total[file.kind] += 1
             found[file.kind] += cluster[key] == cluster[first[file.of]]
+    flat = _flat(half_)
     for kind in EDITS:
-        print(f"  {kind:26} recall {_share(found[kind], total[kind])}")
+        note = f", {flat[kind]} too flat to compare" if flat[kind] else ""
+        print(f"  {kind:26} recall {_share(found[kind], total[kind])}{note}")
     wrong = _wrong(half_, keepers)
     merges = len(keepers)
     print(f"  {'merges that are right':26} {_share(merges - len(wrong), merges)}")
@@ -140,6 +142,24 @@ def report(half_: Half, thresholds: tuple[float, float]) -> None:
     for a, b in wrong[:20]:
         print(f"    {a.of} ({a.kind}) into {b.of} ({b.kind})")
     print(f"  decided in {spent:.1f} s of CPU, {count} files")
+
+
+def _flat(half_: Half) -> Counter[str]:
+    """Copies by kind of which too little is left: they, or their originals."""
+    least = Settings().min_texture
+    flat = {
+        str(row["photo_id"])
+        for row in half_.hashes
+        if float(str(row["texture"])) < least
+    }
+    pictures = {
+        half_.files[key].of for key in flat if half_.files[key].kind == "original"
+    }
+    return Counter(
+        file.kind
+        for key, file in half_.files.items()
+        if key in flat or file.of in pictures
+    )
 
 
 def _share(hits: int, number: int) -> str:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 
-_BLOCK = 1024  # rows compared with all earlier ones at a time
+_BLOCK = 1024  # rows compared with all earlier ones at a time, at most
+_CELLS = 1 << 25  # products at a time, 128 MB
 _DIRECTIONS = 48
 _WORTH = 4096  # vectors from which the projection pays
 _SLACK = 1e-4  # of float32 products; what is let through by it is looked at again
@@ -45,8 +46,9 @@ def nearest(
     # |x - y|² = 2 - 2 cos, and the projection's is no more
     limit = np.float32(2 - 2 * least + _SLACK)
     parts = []
-    for at in range(0, len(vectors), _BLOCK):
-        end = min(at + _BLOCK, len(vectors))
+    step = max(1, min(_BLOCK, _CELLS // max(len(vectors), 1)))
+    for at in range(0, len(vectors), step):
+        end = min(at + step, len(vectors))
         apart = shown[at:end] @ shown[:end].T
         apart *= -2
         apart += squares[:end]

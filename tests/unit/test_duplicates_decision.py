@@ -54,7 +54,7 @@ def test_the_answer_does_not_hang_on_how_many_are_looked_at_together(
     assert decide(pieces, SETTINGS).equals(whole)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.integers(0, 10**6))
 def test_every_member_matches_its_keeper_and_no_two_keepers_match(seed: int) -> None:
     thumbs, _ = _mixed(seed, 4)
@@ -189,20 +189,17 @@ def test_pixels_are_asked_for_where_they_were_not_hashed() -> None:
 
 def _of_two_minds() -> pa.Table:
     """Two photos: hashes near but not equal, thumbs neither agree nor contradict."""
-    rng = np.random.default_rng(3)
-    for base in hash_tables.scenes(20, rng)[:, None] // 2 + 50:
-        for light in range(8, 64, 2):
-            other = base.copy()
-            other[:, :6, :6] += light
-            hashes = hash_tables.table(np.concatenate([base, other]))
-            pictures = Pictures.of(hashes)
-            edges = Search(pictures, pictures, review_radius=10).edges(
-                np.array([0]), np.ones(2, bool)
-            )
-            undecided = (edges.worst > matches.AGREE) & (edges.distance > 0)
-            if (undecided & (edges.worst < matches.CONTRADICT)).tolist() == [True]:
-                return hashes
-    pytest.fail("no edit lies between")
+    base = hash_tables.scenes(3, np.random.default_rng(4))[2:] // 2 + 50
+    other = base.copy()
+    other[:, :6, :6] += 14
+    hashes = hash_tables.table(np.concatenate([base, other]))
+    pictures = Pictures.of(hashes)
+    (edge,) = Search(pictures, pictures, review_radius=10).edges(
+        np.array([0]), np.ones(2, bool)
+    ).worst  # fmt: skip
+    assert matches.AGREE < edge < matches.CONTRADICT
+    assert pictures.codes[0, 0] != pictures.codes[1, 0]
+    return hashes
 
 
 def test_what_the_embedding_adds_is_said() -> None:
