@@ -131,6 +131,54 @@ def _kill_one(parent: int) -> int:
     return 0
 
 
+# a decoder with a fault, in every process that Python starts
+FAULTY = """\
+import os
+from evaluation import images
+
+def draft(data, *, sound=images.draft, **options):
+    if data.endswith(b"crash"):
+        os.abort()
+    return sound(data, **options)
+
+images.draft = draft
+"""
+
+
+def test_a_file_that_crashes_the_decoder_is_named(tmp_path):
+    place = tmp_path / "photos"
+    place.mkdir()
+    for number in range(40):
+        original(number % 20).save(place / f"{number}.jpg", quality=90 - number)
+    for number in (3, 30):
+        with (place / f"{number}.jpg").open("ab") as file:
+            file.write(b"crash")
+    (tmp_path / "sitecustomize.py").write_text(FAULTY)
+    done = subprocess.run(
+        [*COUNTERSET, "dedup", place, "--json", "--quiet", "--jobs", "2"],
+        capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    told = json.loads(done.stdout)
+    assert told["failed"] == [
+        {"path": f"{n}.jpg", "error": "the decoder crashed (signal SIGABRT)"}
+        for n in (3, 30)
+    ]
+    assert told["photos"] == 38
+    assert groups(told) == {
+        frozenset([f"{n}.jpg", f"{n + 20}.jpg"]) for n in range(20) if n not in (3, 10)
+    }
+
+
+def test_pictures_larger_than_allowed_are_named(tmp_path):
+    original(0, (300, 200)).save(tmp_path / "small.jpg")
+    original(1, (301, 200)).save(tmp_path / "large.jpg")
+    told = found(tmp_path, "--max-pixels", 300 * 200)
+    assert told["photos"] == 1
+    assert told["failed"][0]["path"] == "large.jpg"
+    assert "too many pixels: 301 × 200" in told["failed"][0]["error"]
+
+
 # root may read everything, unless these capabilities are taken from it for good
 PLAIN = """\
 import ctypes, os, sys
