@@ -11,6 +11,7 @@ How the search goes: `curation.duplicates._bands`; from about half a second of w
 
 import functools
 import importlib.util
+import itertools
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -350,12 +351,11 @@ def streamed(
             codes = _opened(part)
             fresh = min(max(0, start - begin), len(codes))
             if fresh < len(codes):
-                for at, other in kept:
-                    found = distinct(_opened(other), codes[fresh:], radius=radius)
+                new, old = groups(codes[fresh:]), [(begin, codes[:fresh])]
+                for at, other in itertools.chain(kept, old):
+                    found = distinct(_opened(other), new, radius=radius)
                     yield from _moved(found.pieces(most), at, begin + fresh)
-                found = distinct(codes[:fresh], codes[fresh:], radius=radius)
-                yield from _moved(found.pieces(most), begin, begin + fresh)
-                found = distinct(codes[fresh:], radius=radius)
+                found = distinct(new, radius=radius)
                 yield from _moved(found.pieces(most), begin + fresh, begin + fresh)
             if not isinstance(parts, Sequence) and not isinstance(part, Path):
                 part = Path(folder, f"{number}.npy")
