@@ -14,6 +14,7 @@ from PIL import Image, ImageEnhance
 
 from curation import demo
 from curation.config import Dedup
+from curation.duplicates import hashing
 from curation.schemas import empty, from_rows
 from curation.stages import dedup, hash
 
@@ -95,6 +96,26 @@ def test_planted_copies_are_found(originals, edit, recall: float) -> None:
 
     assert found <= planted, "photos that are no copies were merged"
     assert len(found) / len(planted) >= recall
+
+
+def test_copies_hashed_by_another_path_are_found(originals) -> None:
+    first = [_jpeg(image, 92) for image in originals]
+    copies = [_jpeg(image.transpose(Image.Transpose.ROTATE_270)) for image in originals]
+    inputs = _inputs(first + copies)
+    photos = inputs["photos"]
+    fast = hash.Settings(10**8, hashing.FAST)
+    inputs["hashes"] = pa.concat_tables(
+        [
+            hash.run({"photos": photos.slice(0, len(first))}, hash.Settings(10**8)),
+            hash.run({"photos": photos.slice(len(first))}, fast),
+        ]
+    )
+    planted = {
+        frozenset((_sha(a), _sha(b))) for a, b in zip(first, copies, strict=True)
+    }
+    found = _pairs(dedup.run(inputs, SETTINGS))
+    assert found <= planted
+    assert len(found) / len(planted) >= 0.98
 
 
 def test_another_animal_on_the_same_scene_is_not_merged() -> None:
