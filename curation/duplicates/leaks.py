@@ -54,9 +54,6 @@ def leaks(
     ids = hashes["photo_id"].to_pylist()
     rows = _equal(ids, others["sha256"], others["name"], "bytes")
     rows += _equal(hashes["pixels"], others["pixels"], others["name"], "pixels")
-    ok = [status == "ok" for status in others["status"].to_pylist()]
-    # a copy without gaps: what is failed has no hashes
-    sound = others.filter(pa.array(ok, pa.bool_()))
     contrast = hashes["texture"].to_numpy() >= settings.min_texture
     first = firsts(hashes["thumb"])
     # of photos with equal thumbs one is compared, and what it is they all are
@@ -64,8 +61,8 @@ def leaks(
     followers = _followers(first, contrast)
     if len(compared):
         ours = Pictures.of(hashes.take(pa.array(compared)))
-        for at in range(0, sound.num_rows, PART):
-            for place, row in _alike(ours, sound.slice(at, PART), settings):
+        for at in range(0, others.num_rows, PART):
+            for place, row in _alike(ours, _sound(others.slice(at, PART)), settings):
                 rows += [(one, row) for one in followers[int(compared[place])]]
     chosen: dict[tuple[int, str], Row] = {}
     for place, row in rows:
@@ -98,6 +95,12 @@ def _equal(
         for name in shown
         for place in mine[value]
     ]
+
+
+def _sound(part: pa.Table) -> pa.Table:
+    """Rows with hashes: those that are ok."""
+    ok = [status == "ok" for status in part["status"].to_pylist()]
+    return part if all(ok) else part.filter(pa.array(ok, pa.bool_()))
 
 
 def _followers(first: Places, chosen: Flags) -> dict[int, list[int]]:
