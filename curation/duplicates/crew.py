@@ -138,7 +138,13 @@ class Crew:
                 process.kill()
 
     def _started(self) -> "_Process":
-        return self._idle.pop() if self._idle else _Process(self._turn.fileno())
+        """One that waits for work, or a new one."""
+        while self._idle:
+            process = self._idle.pop()
+            if process.alive:
+                return process
+            process.close()
+        return _Process(self._turn.fileno())
 
 
 class _Work(Generic[Item, Result]):
@@ -209,6 +215,11 @@ class _Process:
             env=os.environ | modules | dict.fromkeys(_ONE_THREAD, "1"),
         )
         there.close()  # else its end would never be seen
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, as far as is known."""
+        return self._process.poll() is None
 
     def send(self, work: object) -> None:
         """Give it work; if it is gone, `answer` says so."""

@@ -62,6 +62,17 @@ def test_a_crew_works_again_after_somebody_stopped_listening():
         assert [one for part in again for one in part] == [0, 2, 4, 6, 8, 10]
 
 
+def test_processes_killed_while_they_wait_are_replaced():
+    work = partial(twice, places="/nowhere", deaths=0)
+    with Crew(2) as crew:
+        assert list(crew.each(work, parts(4, 1), died=died)) == [[0], [2], [4], [6]]
+        for process in crew._idle:
+            process._process.kill()
+            process._process.wait()
+        again = crew.each(work, parts(4, 1), died=died)
+        assert list(again) == [[0], [2], [4], [6]]
+
+
 def test_nothing_to_do():
     with Crew(2) as crew:
         assert list(crew.each(divided, [], died=died)) == []
