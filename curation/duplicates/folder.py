@@ -173,7 +173,7 @@ def pixels(files: Sequence[tuple[str, str]], crew: Crew, how: How) -> list[str |
 
 
 def encoded(path: Path) -> str:
-    """A relative path as text; bytes that are not UTF-8 are written percent-encoded.
+    r"""A relative path as text; bytes that are not UTF-8 are written percent-encoded.
 
     Example:
         >>> encoded(Path("белый медведь.jpg")), encoded(Path("caf\udce9.jpg"))
