@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from curation.engines.work import PART, Work, same_weights
 
@@ -196,7 +197,7 @@ def _works(
 
 def _of_model(
     table: pa.Table, place: int
-) -> tuple[list[str], np.ndarray, list[tuple[str, str]]]:
+) -> tuple[list[str], NDArray[np.float32], list[tuple[str, str]]]:
     """What a store is given of a part for one model: keys, values, failures."""
     keys, values, failed = [], [], []
     for row in table.to_pylist():

@@ -201,7 +201,7 @@ class Ray:
                 # for a node to come back would hold them for ever
                 max_restarts=0,
             )
-        batches = answered.iter_batches(
+        batches: Any = answered.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         )
         try:
@@ -279,9 +279,10 @@ def _nodes() -> list[tuple[int, int]]:
     """Cores and GPUs of each node that is alive."""
     import ray
 
+    nodes: Any = ray.nodes  # has no types
     return [
         (int(node["Resources"].get("CPU", 0)), int(node["Resources"].get("GPU", 0)))
-        for node in ray.nodes()
+        for node in nodes()
         if node["Alive"]
     ]
 
