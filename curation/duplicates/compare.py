@@ -92,7 +92,9 @@ def find(
         InputError: a table to compare with is none.
     """
     # first: a name that is misspelt is told before the long work
-    others = [(path.stem, tables.read(path)) for path in options.against]
+    others = [
+        (folder.encoded(Path(path.stem)), tables.read(path)) for path in options.against
+    ]
     rows = Rows(listing, crew, options.how, say=say)
     table = tables.table(rows)
     good = tables.good(table)

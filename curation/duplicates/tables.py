@@ -56,9 +56,13 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     count = 0
     try:
-        with pq.ParquetWriter(part, schema(TABLE), compression="zstd") as file:
+        # opened here: Arrow takes some names for URLs, and not every name
+        with (
+            part.open("wb") as file,
+            pq.ParquetWriter(file, schema(TABLE), compression="zstd") as writer,
+        ):
             for group in _groups(rows):
-                file.write_table(from_rows(group, TABLE))
+                writer.write_table(from_rows(group, TABLE))
                 count += len(group)
         part.replace(path)
     except OSError as error:
@@ -82,7 +86,8 @@ def read(path: Path) -> pa.Table:
 
     read_schema(path)
     try:
-        found = conform(pq.read_table(path), TABLE)
+        with path.open("rb") as file:
+            found = conform(pq.read_table(file), TABLE)
     except (OSError, pa.ArrowException) as error:
         message = f"{path} is damaged: {error}; make it anew with `counterset hash`"
         raise InputError(message) from error
@@ -106,7 +111,8 @@ def read_schema(path: Path) -> pa.Schema:
         message = f"{path} is a folder, not a hash table; {advice}"
         raise InputError(message)
     try:
-        found = pq.read_schema(path)
+        with path.open("rb") as file:
+            found = pq.read_schema(file)
     except FileNotFoundError as error:
         message = f"{path}: no such hash table; {advice}"
         raise InputError(message) from error

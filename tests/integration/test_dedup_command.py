@@ -328,6 +328,21 @@ def test_what_another_set_has_is_told(tmp_path):
     assert {one["path"] for one in again["leaks"]} == {one[0] for one in leaks}
 
 
+def test_folder_table_and_page_may_have_any_name(tmp_path):
+    ours, table, page = (
+        Path(os.fsdecode(os.fsencode(tmp_path) + name))
+        for name in (b"/caf\xe9", b"/s3:caf\xe9.parquet", b"/caf\xe9.html")
+    )
+    ours.mkdir()
+    original(0).save(ours / "a.jpg")
+    told = json.loads(invoke("hash", ours, "--out", table, "--json"))
+    assert told["table"].endswith("s3%3Acaf%E9.parquet")
+    told = found(ours, "--against", table, "--html", page)
+    assert told["leaks"][0]["set"] == "percent:s3%3Acaf%E9"
+    assert page.exists()
+    assert "1 photo of them also in" in invoke("dedup", ours, "--against", table)
+
+
 def test_a_table_that_is_none_is_told_before_the_work(tmp_path):
     original(0).save(tmp_path / "a.jpg")
     (tmp_path / "x.parquet").write_text("no table")
