@@ -266,11 +266,13 @@ def test_names_of_the_same_bytes_are_members_of_their_keeper():
         "B": [photo("b1", "B"), photo("b2", "B")],
         "C": [photo("c", "C")],
         "D": [photo("d", "D")],
+        "E": [photo("e", "E")],
     }
     table = _decided(
         ("B", "A", "merge", "perceptual", "mirror", 2.0),
         ("C", "A", "merge", "perceptual", "identity", 2.0),
         ("D", "A", "suggest", "embedding", None, 0.01),
+        ("E", "A", "merge", "confirmed", "identity", 8.0),
     )
     clusters, suggestions = compare.assembled(table, same, equal={("A", "C")})
     assert [cluster.keeper.name for cluster in clusters] == ["a1"]
@@ -283,6 +285,7 @@ def test_names_of_the_same_bytes_are_members_of_their_keeper():
         ("b1", "perceptual", 2.0, "mirror", None),
         ("b2", "perceptual", 2.0, "mirror", "b1"),
         ("c", "pixels", 0.0, "identity", None),
+        ("e", "embedding", 8.0, "identity", None),  # JSON's word for it
     ]
     assert [(one.a.name, one.b.name, one.score) for one in suggestions] == [
         ("a1", "d", 0.99)
