@@ -5,9 +5,10 @@
 Files are the folder's JPEGs, made distinct by eight bytes after their end, which no
 decoder reads. Every case is a process of its own that computes one part, then all
 parts: the difference is the rate, and what one part took beyond it is the start-up of
-Ray, workers and models. CPU time is that of the process and all it started, so it can
-be compared on a machine that has other work, too. Then follows what ten million photos
-would cost: core hours of CPU time, and bytes.
+Ray, workers and models. CPU time is that of the process and all it started, so it means
+something on a machine that has other work, too; Ray's workers are nobody's children,
+and theirs is not told. Then follows what ten million photos would cost: core hours of
+CPU time, and bytes.
 """
 
 import argparse
@@ -62,8 +63,8 @@ class Took:
     Attributes:
         start: seconds before photos are computed at the rate.
         rate: photos per second after that.
-        cpu: CPU seconds per photo after that.
-        starting: CPU seconds before that.
+        cpu: CPU seconds per photo after that; 0 where it is not known.
+        starting: CPU seconds before that; likewise.
         table: bytes of Parquet per photo.
     """
 
@@ -141,12 +142,13 @@ def measured(case: Case, model: str, blobs: Sequence[Path]) -> Took:
         again = timed(listed[:1])
     rest = len(blobs) - engines.PART
     rate = rest / max(second[0] - again[0], 1e-9)
-    cpu = (second[1] - again[1]) / rest
+    known = case.engine != "ray"
+    cpu = known * (second[1] - again[1]) / rest
     return Took(
         start=max(0.0, first[0] - engines.PART / rate),
         rate=rate,
         cpu=cpu,
-        starting=max(0.0, first[1] - engines.PART * cpu),
+        starting=known * max(0.0, first[1] - engines.PART * cpu),
         table=sum(written[1:-1]) / len(blobs),
     )
 
@@ -190,6 +192,8 @@ def figures(found: Mapping[Case, Sequence[Took]], what: str) -> Iterator[Figure]
             ("cpu", "CPU s", True),
             ("start", "s", True),
         ):
+            if value == "cpu" and case.engine == "ray":
+                continue
             yield Figure(
                 name=f"{name}.{value}",
                 what=f"{told}, {value}: {what}",
@@ -208,10 +212,9 @@ def costs(
         table = statistics.median(took.table for took in rounds)
         hours = MILLIONS * statistics.median(took.cpu for took in rounds) / 3600
         stages.setdefault(case.stage, table)
-        yield (
-            f"{case.stage}, --engine {case.engine}, {case.workers} cores",
-            f"{hours:,.0f} core hours",
-        )
+        if hours:
+            told = f"{case.stage}, --engine {case.engine}, {case.workers} cores"
+            yield told, f"{hours:,.0f} core hours"
     yield "photos", f"{MILLIONS * photo_bytes / 1e12:.1f} TB to read, by each stage"
     for stage, table in stages.items():
         yield f"table of {stage}", f"{MILLIONS * table / 1e9:.1f} GB"
@@ -272,8 +275,9 @@ def main() -> None:
         print(
             f"{case.stage:<6} {case.engine:<10} {case.workers:>2} cores "
             f"{middle['rate']:8.1f} photos/s ({min(rates):.1f}-{max(rates):.1f}), "
-            f"{1000 * middle['cpu']:6.1f} CPU ms each; "
-            f"start-up {middle['start']:5.1f} s, {middle['starting']:5.1f} CPU s"
+            f"start-up {middle['start']:4.1f} s"
+            + f"; {1000 * middle['cpu']:.1f} CPU ms each, start-up "
+            f"{middle['starting']:.1f} CPU s" * bool(middle["cpu"])
         )
     print(f"\nTen million photos of {size / 1000:.0f} kB at these rates\n")
     for line, cost in costs(found, size):
