@@ -36,6 +36,9 @@ AGREE = 0.45
 CONTRADICT = 0.55
 """Thumbs whose worst block differs by more show different pictures."""
 
+CROP_MARGIN = 0.05
+"""How much better thumbs of a crop must agree: one of many places fits by chance."""
+
 CROP_RADIUS = 8
 """Bits a crop's hash may differ from a window's; `review_radius` where that is less."""
 
@@ -244,7 +247,7 @@ class Search:
         crops, window = self._cropped(rows, open_)
         # copies are near the windows too: only what is not settled is worth the search
         count = max(len(self.b), 1)
-        settled = turned.where(turned.worst <= AGREE)
+        settled = turned.where(_agree(turned))
         known = np.isin(crops.a * count + crops.b, settled.a * count + settled.b)
         crops, window = crops.where(~known), window[~known]
         crops = self._opinion(crops, window)
@@ -326,18 +329,24 @@ def judge(
     """
     by_hash = _by_hash(edges, settings)
     confirmed = cosine >= settings.confirm_cosine
-    same = (edges.worst <= AGREE) | ((by_hash | confirmed) & _open(edges))
+    same = _agree(edges) | ((by_hash | confirmed) & _open(edges))
     return same, ~same & (by_hash | (edges.worst <= CONTRADICT))
 
 
 def by_embedding(edges: Edges, settings: Settings) -> Flags:
     """Which pairs, if they are the same, only their embeddings can have confirmed."""
-    return np.asarray((edges.worst > AGREE) & ~_by_hash(edges, settings))
+    return np.asarray(~_agree(edges) & ~_by_hash(edges, settings))
 
 
 def _by_hash(edges: Edges, settings: Settings) -> Flags:
     near = edges.distance <= settings.auto_radius
     return np.asarray(near & (edges.variant < CROP))
+
+
+def _agree(edges: Edges) -> Flags:
+    """Thumbs show the same picture."""
+    least = np.where(edges.variant < CROP, AGREE, AGREE - CROP_MARGIN)
+    return np.asarray(edges.worst <= least)
 
 
 def _open(edges: Edges) -> Flags:
