@@ -165,7 +165,7 @@ SCHEMAS: dict[str, Table] = {
         "brightness": Column(_real, "mean grey, 0-1", null=True),
         "noise": Column(_real, "pixel noise, grey levels; null by fast", True),
     },
-    # one row = one file of any folder: `counterset hash` writes it, dedup compares with it
+    # one row = one file of any folder: `counterset hash` writes it, dedup reads it
     "hash_table": {
         "name": Column(_text, "relative path; bytes that are no text: percent-encoded"),
         "status": _status,
