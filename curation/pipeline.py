@@ -39,6 +39,9 @@ ACTIONS = ("collect", "fetch", "leaks", "predict", "release", "evaluate", "repor
 ASKING = ("collect", "fetch")
 """Actions that keep what they have when a service fails; the route goes on with it."""
 
+_LARGE = 1 << 26
+"""Bytes of a table that is not held for the next step: it is read again."""
+
 State = Literal["done", "partial", "missing", "stale"]
 
 
@@ -160,18 +163,36 @@ class Route:
     def _photos(self) -> pa.Table:
         """Photos whose pixels could be read; before hashing, all of them."""
         photos = self.table("photos")
-        hashes = self.table("hashes")
+        # two columns: a table of hashes is a hundred times as large
+        hashes = self._columns("hashes", ("photo_id", "status"))
         return _only(photos, having(hashes, "status", "ok").column("photo_id"))
 
-    def whole(self, name: str) -> pa.Table:
-        """A table cut down to photos that decoded and were not taken down."""
+    def _columns(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Some columns of a table, from the disk."""
+        step = MAKER[name]
+        return self.shelf.read_table(
+            step, self.recipe(step), name=name, columns=columns
+        )
+
+    def whole(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """A table cut down to photos that decoded and were not taken down.
+
+        Args:
+            name: the table.
+            columns: only these, for a table without photo_id; all when None.
+        """
+        if columns:
+            return self._columns(name, columns)
         table = self.table(name)
         if "photo_id" not in table.column_names:
             return table
-        table = _only(table, self._photos().column("photo_id"))
+        sound = self._photos().column("photo_id")
+        keep = pc.is_in(table.column("photo_id"), value_set=sound)
         if "status" in SCHEMAS[name] and "error" in SCHEMAS[name]:
-            table = having(table, "status", "ok")
-        return table
+            ok = pc.is_in(table.column("status"), value_set=_strings(["ok"]))
+            keep = pc.and_(keep, ok)
+        # most often all of them: a large table is not held twice
+        return table if pc.all(keep).as_py() is not False else table.filter(keep)
 
     @property
     def classes(self) -> list[str]:
@@ -261,9 +282,15 @@ class Route:
         self.shelf.finish(step, self.recipe(step), done)
 
     def _reduce(self, step: str, module: ModuleType) -> int:
-        inputs = {name: self.whole(name) for name in module.INPUTS}
+        columns = getattr(module, "COLUMNS", {})
+        inputs = {name: self.whole(name, columns.get(name)) for name in module.INPUTS}
         table = module.run(inputs, module.settings(self.config))
         self.finish(step, table)
+        self._tables = {
+            name: kept for name, kept in self._tables.items() if kept.nbytes < _LARGE
+        }
+        del inputs
+        pa.default_memory_pool().release_unused()
         return int(table.num_rows)
 
     def _map(self, step: str, module: ModuleType) -> int:

@@ -10,6 +10,10 @@ A stage module has
     settings(config)      Settings from a `curation.config.Dataset`
     run(inputs, settings) the table: a pure function, no paths, clock or network
 
+and a reduce stage may have
+
+    COLUMNS: dict         of inputs without photo_id, the columns that are enough
+
 A *map* stage makes one row per photo from that photo alone, so that rows once made stay
 good when photos are added. Its `run` gets `inputs["photos"]` with one more column,
 `data` (binary: the photo's bytes), and must return a row for every row it is given;

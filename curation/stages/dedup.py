@@ -24,6 +24,8 @@ INPUTS = ("photos", "candidates", "hashes", "embeddings")
 ROWS = "reduce"
 
 _RECORD = ("candidate_id", "licence", "observer", "observed_on")
+COLUMNS = {"candidates": _RECORD}
+"""Columns of inputs that are enough."""
 
 
 def settings(config: Dataset) -> Settings:
