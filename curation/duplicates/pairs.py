@@ -24,11 +24,11 @@ from curation.duplicates import _bands
 from curation.duplicates._bands import Codes, Keys, Places, spans
 
 log = logging.getLogger(__name__)
-
 MOST = 1 << 22
 """Pairs written out at a time by `Distinct.pieces`, about 100 MB."""
 
-_WORTH = 8e8  # nanoseconds by numpy from which the compiled search is loaded
+_WORTH = 4e8  # nanoseconds by numpy from which the compiled search is loaded
+_SAME = 0.6  # of the cost of two sets: one set is met from one side only
 _LIMIT = 2**32  # codes of one set; their places are 32 bits of a key
 
 
@@ -378,7 +378,7 @@ def _search(queries: Codes, codes: Codes, radius: int, *, same: bool) -> Keys:
     if not len(queries) or not len(codes):
         return np.empty(0, np.uint64)
     plan = _bands.plan(len(queries), len(codes), radius, _bands.NUMPY, _bands.SCAN)
-    if plan.cost > _WORTH and _compiles():
+    if plan.cost * (_SAME if same else 1.0) > _WORTH and _compiles():
         from curation.duplicates import _pairs
 
         return _pairs.search(queries, codes, radius, same=same)
