@@ -55,7 +55,11 @@ def running(folder: Path) -> Iterator[Cluster]:
         patch.setenv("PYTHONPATH", str(folder))
         # workers compute with one thread each, whatever the tests' own number is
         patch.delenv("OMP_NUM_THREADS", raising=False)
-        nodes = Nodes(initialize_head=True, head_node_args=_node(1))
+        # a node that is gone is missed in seconds, not in half a minute
+        health = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+        nodes = Nodes(
+            initialize_head=True, head_node_args=_node(1) | {"_system_config": health}
+        )
         try:
             nodes.add_node(**_node(1))
             ray.init(
