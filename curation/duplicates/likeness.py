@@ -53,7 +53,7 @@ _PLACED = 64  # pairs whose places are tried at a time
 _STEP = 0.02  # how finely places of a crop are tried
 _REACH = 0.035  # how far its middle may lie from the window that found it
 _FINER = 0.01
-_SURE, _HOPELESS = 0.3, 0.9  # between, places are tried more finely
+_SURE, _HOPELESS = 0.3, 0.75  # between, places are tried more finely
 _NEAREST = 3  # places whose worst block is looked at
 
 

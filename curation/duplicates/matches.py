@@ -36,7 +36,7 @@ AGREE = 0.45
 CONTRADICT = 0.55
 """Thumbs whose worst block differs by more show different pictures."""
 
-CROP_MARGIN = 0.05
+CROP_MARGIN = 0.04
 """How much better thumbs of a crop must agree: one of many places fits by chance."""
 
 CROP_RADIUS = 8
