@@ -24,17 +24,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from curation.engines.answers import opened
 from curation.engines.storage import Storage
 from curation.engines.work import Work
-from curation.engines.worker import (
-    ASKED,
-    Failure,
-    UnreadError,
-    Worker,
-    from_bytes,
-    versions,
-)
-from curation.errors import ConfigError, CounterSetError, InputError, RemoteError
+from curation.engines.worker import ASKED, Worker, versions
+from curation.errors import ConfigError, RemoteError
 
 WAVE = 1024
 """Parts that are handed to the cluster at once."""
@@ -209,7 +203,7 @@ class Ray:
             with closing(iter(batches)) as coming:
                 for batch in coming:
                     for row in batch.to_pylist():
-                        yield _opened(row, asked)
+                        yield opened(row, asked)
         except ray.exceptions.RayError as error:
             self._said = _last_line(error)
             self.say(f"ray: {self._said}")
@@ -317,50 +311,6 @@ def _quiet(context: Any) -> None:  # noqa: ANN401 - Ray's, imported by whoever c
     # workers answer with their errors: what Ray counts as one is a worker lost
     context.max_errored_blocks = -1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-
-
-def _opened(row: dict[str, Any], asked: dict[int, Work]) -> tuple[int, pa.Table]:
-    """A worker's answer: a part's place and its table, or what is raised here."""
-    if row["error"] is not None:
-        raise _raised(pickle.loads(row["error"]), asked[row["place"]])
-    return row["place"], from_bytes(row["table"])
-
-
-def _raised(failure: Failure, work: Work) -> Exception:
-    """What is raised here for what a worker could not do."""
-    where = f"node {failure.node}"
-    if failure.unread is not None:
-        reason = failure.error.reason if isinstance(failure.error, UnreadError) else ""
-        return InputError(_unread(where, failure.unread, reason))
-    if isinstance(failure.error, CounterSetError):
-        message = (
-            f"{where}, {work.stage}: {failure.error}. What a model needs must be on "
-            "every node: its weights in each node's cache, or at the same path"
-            if "." in work.stage or work.stage == "embed"
-            else f"{where}, {work.stage}: {failure.error}"
-        )
-        return _like(failure.error, message)
-    if failure.error is not None:
-        failure.error.add_note(f"on {where}:\n{failure.told}")
-        return failure.error
-    return RuntimeError(f"{where}, {work.stage}:\n{failure.told}")
-
-
-def _like(error: CounterSetError, message: str) -> CounterSetError:
-    """An error with the same exit code."""
-    for kind in (ConfigError, InputError, RemoteError):
-        if isinstance(error, kind):
-            return kind(message)
-    return CounterSetError(message)
-
-
-def _unread(where: str, blob: Path, reason: str) -> str:
-    if not blob.exists():
-        return f"photo {blob.name}: its blob cannot be read ({reason})"
-    return (
-        f"{where} cannot read {blob} ({reason}): put the work folder on a disk that "
-        "every node has at this path, or copy photos with --storage s3://bucket/folder"
-    )
 
 
 def _last_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from curation import engines
-from curation.engines import ray
+from curation.engines import answers, ray
 from curation.engines.local import Pool
 from curation.engines.worker import ASKED, Worker, versions
 from curation.errors import ConfigError, InputError, RemoteError
@@ -117,7 +117,7 @@ def raised(worker: Worker, work: engines.Work) -> Exception:
     (row,) = worker(asked).to_pylist()
     assert row["table"] is None
     with pytest.raises(Exception) as found:  # noqa: PT011 - the caller looks closer
-        ray._opened(row, {7: work})
+        answers.opened(row, {7: work})
     return found.value
 
 
@@ -125,7 +125,7 @@ def test_a_worker_answers_with_the_table(tmp_path):
     (work,) = works("hash", tmp_path, [picture(1), picture(2)])
     asked = pa.table({"place": [7], "work": [pickle.dumps(work)]}, schema=ASKED)
     (row,) = Worker(None, False, versions())(asked).to_pylist()
-    place, table = ray._opened(row, {7: work})
+    place, table = answers.opened(row, {7: work})
     assert place == 7
     assert table.column("photo_id").to_pylist() == sorted(
         work.photos.column("photo_id").to_pylist()
@@ -160,10 +160,10 @@ def test_a_photo_that_a_node_cannot_read(tmp_path, monkeypatch):
     asked = pa.table({"place": [7], "work": [pickle.dumps(work)]}, schema=ASKED)
     (row,) = worker(asked).to_pylist()
     with pytest.raises(InputError, match="its blob cannot be read"):
-        ray._opened(row, {7: work})
+        answers.opened(row, {7: work})
     away.rename(work.blobs[0])  # here it is, but not there
     with pytest.raises(InputError, match=r"node .* cannot read .*--storage s3"):
-        ray._opened(row, {7: work})
+        answers.opened(row, {7: work})
 
 
 def test_an_error_that_cannot_be_sent_is_told(tmp_path, monkeypatch):
