@@ -107,6 +107,7 @@ def pytest_unconfigure() -> None:
         shutil.rmtree(os.environ["COUNTERSET_TEST_HOME"], ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own reads the groups
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
