@@ -46,6 +46,7 @@ def test_kinds():
         ("eyJ", "damaged"),
         (token(PERSONAL | {"exp": 86400}), "expired on 1970-01-02"),
     ],
+    ids=lambda value: "" if value.startswith("ey") else None,  # they hold the time
 )
 def test_what_no_server_takes_is_told_before_asking(key, said):
     with pytest.raises(ConfigError, match=said) as error:
