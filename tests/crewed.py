@@ -10,7 +10,7 @@ from pathlib import Path
 def twice(items: Sequence[int], *, places: str, deaths: int) -> list[int]:
     """Doubles numbers; a 7 ends the process, `deaths` times."""
     for item in items:
-        if item == 7 and len(list(Path(places).iterdir())) < deaths:
+        if deaths and item == 7 and len(list(Path(places).iterdir())) < deaths:
             (Path(places) / str(os.getpid())).touch()
             os.kill(os.getpid(), signal.SIGSEGV)
         time.sleep(0.002 * (item % 3))  # so that parts are finished out of order
