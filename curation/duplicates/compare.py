@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from curation import filenames
 from curation.duplicates import decision, folder, tables
 from curation.duplicates.crew import Crew
 from curation.duplicates.findings import (
@@ -93,7 +94,8 @@ def find(
     """
     # first: a name that is misspelt is told before the long work
     others = [
-        (folder.encoded(Path(path.stem)), tables.read(path)) for path in options.against
+        (filenames.encoded(Path(path.stem)), tables.read(path))
+        for path in options.against
     ]
     rows = Rows(listing, crew, options.how, say=say)
     table = tables.table(rows)

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from PIL import Image
 
 from curation.duplicates import hashing
 from curation.duplicates.crew import Crew, alone
 from curation.errors import InputError
+from curation.filenames import decoded, encoded
 from evaluation import images
 from evaluation.errors import DecodeError
 
@@ -47,7 +47,6 @@ IGNORED = "ignored"
 
 Row = dict[str, Any]
 
-_RAW = "percent:"
 _PART, _PART_BYTES = 32, 32_000_000
 _DECODED = 4  # files that are decoded in full together
 _LARGE = 30_000_000  # pixels; without a scaled decode one at a time, for their memory
@@ -170,34 +169,6 @@ def pixels(files: Sequence[tuple[str, str]], crew: Crew, how: How) -> list[str |
     parts = [files[at : at + _DECODED] for at in range(0, len(files), _DECODED)]
     found = crew.each(partial(_pixels, how=how), parts, died=lambda *_: None)
     return [digest for part in found for digest in part]
-
-
-def encoded(path: Path) -> str:
-    r"""A relative path as text; bytes that are not UTF-8 are written percent-encoded.
-
-    Example:
-        >>> encoded(Path("белый медведь.jpg")), encoded(Path("caf\udce9.jpg"))
-        ('белый медведь.jpg', 'percent:caf%E9.jpg')
-    """
-    raw = os.fsencode(path)
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        return _RAW + quote_from_bytes(raw)
-    # a name that begins like a percent-encoded one would be taken for it
-    return _RAW + quote_from_bytes(raw) if text.startswith(_RAW) else text
-
-
-def decoded(name: str) -> Path:
-    """The path that `encoded` gave a name.
-
-    Example:
-        >>> decoded(encoded(Path("percent:1.jpg")))
-        PosixPath('percent:1.jpg')
-    """
-    if name.startswith(_RAW):
-        return Path(os.fsdecode(unquote_to_bytes(name.removeprefix(_RAW))))
-    return Path(name)
 
 
 def printable(name: str) -> str:

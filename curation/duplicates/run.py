@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curation import filenames
 from curation.duplicates import folder, hashing
 from curation.duplicates.crew import Crew
 from curation.errors import InputError
@@ -36,7 +37,7 @@ class Hashed:
     def as_object(self) -> dict[str, Any]:
         """The object of `counterset hash --json`."""
         failed = [{"path": name, "error": error} for name, error in self.failed]
-        told = {"table": folder.encoded(self.table), "photos": self.photos}
+        told = {"table": filenames.encoded(self.table), "photos": self.photos}
         return told | {"failed": failed, "ignored": self.ignored}
 
     def text(self) -> str:

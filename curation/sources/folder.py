@@ -13,12 +13,12 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from pydantic import Field
 
 from curation.config import Collect, SourceSpec
 from curation.errors import FetchError, InputError
+from curation.filenames import decoded, encoded
 from curation.licences import normalise
 from curation.sources import Candidate, Page, Target
 
@@ -31,7 +31,6 @@ PER_CLASS = False
 PAGE = 8192
 """Records in a page."""
 
-_RAW = "percent:"
 _LINK = "symbolic link, not followed"
 
 
@@ -94,7 +93,7 @@ def candidates(spec: Spec, classes: Sequence[str]) -> Iterator[Candidate]:
         return
     for name in _walked(spec.path):
         head, sign, _ = name.partition("/")
-        row = {"class": _encoded(head) if sign else ""}
+        row = {"class": encoded(head) if sign else ""}
         yield _candidate((name, f"{spec.path}/{name}"), row, spec, known)
 
 
@@ -104,7 +103,7 @@ def read(url: str, spec: Spec, limit: int) -> bytes:
     Raises:
         FetchError: it is no regular file of the folder, unreadable, or too large.
     """
-    path = spec.path / _decoded(url)
+    path = spec.path / decoded(url)
     reason = _outside(path, spec.path)
     if reason:
         raise FetchError(reason)
@@ -136,7 +135,7 @@ def _candidate(
     refused: str | None = None,
 ) -> Candidate:
     """The record of a file, by its path in the folder and on this machine."""
-    name = _encoded(paths[0])
+    name = encoded(paths[0])
     class_ = row.get("class") or ""
     revision, link = _revision(paths[1])
     refused = refused or (_LINK if link else None)
@@ -242,18 +241,3 @@ def _revision(path: str) -> tuple[str, bool]:
         return "missing", False
     stamp = f"{facts.st_size}-{facts.st_mtime_ns}-{facts.st_ctime_ns}"
     return stamp, stat.S_ISLNK(facts.st_mode)
-
-
-def _encoded(path: Path | str) -> str:
-    """A path as text that any table can hold."""
-    raw = os.fsencode(path)
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return _RAW + quote_from_bytes(raw)
-
-
-def _decoded(text: str) -> Path:
-    if text.startswith(_RAW):
-        return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(_RAW))))
-    return Path(text)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from curation import filenames
 from curation.duplicates import compare, findings, folder, gallery, hashing, tables
 from curation.duplicates.crew import Crew
 from curation.duplicates.findings import Cluster, Findings, Member, Photo, Suggestion
@@ -84,16 +85,16 @@ def test_nothing_to_do():
 @given(st.binary(min_size=1, max_size=40).filter(lambda b: not {0, 47} & set(b)))
 def test_any_name_is_told_as_text_and_found_again(raw):
     path = Path(os.fsdecode(raw))
-    name = folder.encoded(path)
+    name = filenames.encoded(path)
     name.encode()  # it is text
-    assert os.fsencode(folder.decoded(name)) == os.fsencode(path)
+    assert os.fsencode(filenames.decoded(name)) == os.fsencode(path)
 
 
 def test_what_is_listed_and_what_is_refused(tmp_path):
     place = hostile_folder.build(tmp_path / "photos")
     listing = folder.listed(place)
     names = [file.name for file in listing.files]
-    assert names == sorted(names, key=lambda name: os.fsencode(folder.decoded(name)))
+    assert names == sorted(names, key=lambda name: os.fsencode(filenames.decoded(name)))
     links = [name for name, why in hostile_folder.BAD.items() if "folder" in why]
     assert {*links, "self.jpg", "dangling.jpg", "pipe.jpg"} == dict(
         listing.refused
