@@ -35,6 +35,7 @@ from PIL import Image, ImageEnhance
 from benchmarks._figures import Figure, peers, show
 from benchmarks._interleaved import machine, middle, table
 from benchmarks._planted import ORIGINALS
+from benchmarks._processes import family
 
 Edit = Callable[[Image.Image, random.Random], Image.Image]
 Pair = frozenset[str]
@@ -190,7 +191,7 @@ def run(words: Sequence[str | Path]) -> Took:
         subprocess.Popen(words, stdout=out, stderr=log, env=environment) as process,
     ):
         while True:
-            largest = max(largest, sum(map(_resident, _family(process.pid))))
+            largest = max(largest, sum(map(_resident, family(process.pid))))
             ended, status, usage = os.wait4(process.pid, os.WNOHANG)
             if ended:
                 break
@@ -204,16 +205,6 @@ def run(words: Sequence[str | Path]) -> Took:
             raise SystemExit(message)
         told = json.loads(out.read().splitlines()[-1])
     return Took(wall, usage.ru_utime + usage.ru_stime, largest / 1e6, told)
-
-
-def _family(process: int) -> Iterator[int]:
-    yield process
-    try:
-        text = Path(f"/proc/{process}/task/{process}/children").read_text("utf-8")
-    except OSError:
-        return
-    for child in text.split():
-        yield from _family(int(child))
 
 
 def _resident(process: int) -> int:

@@ -40,6 +40,7 @@ from PIL import Image, ImageOps
 
 from benchmarks._figures import Figure, show
 from benchmarks._interleaved import machine, table
+from benchmarks._processes import family
 
 ORIGINALS = Path(__file__).parents[1] / "curation" / "demo" / "assets" / "originals"
 CLASSES = ("bear", "goose")
@@ -261,17 +262,6 @@ def _status(process: int | str) -> dict[str, float]:
         return {}
     lines = (line.split() for line in text.splitlines() if line.endswith(" kB"))
     return {words[0].rstrip(":"): int(words[1]) / 1e3 for words in lines}
-
-
-def family(process: int) -> Iterator[int]:
-    """A process and all that it started."""
-    yield process
-    try:
-        text = Path(f"/proc/{process}/task/{process}/children").read_text("utf-8")
-    except OSError:
-        return
-    for child in text.split():
-        yield from family(int(child))
 
 
 def run(place: Path, jobs: int) -> tuple[dict[str, Any], float]:
