@@ -30,6 +30,7 @@ from curation.commands import (
     looking,
     opened,
     told,
+    usable,
 )
 from curation.duplicates import cli as duplicates_cli
 from curation.labelling.cli import labels
@@ -151,7 +152,10 @@ def release(
     from curation import release as releasing
     from curation.errors import InputError
 
-    with logging(quiet) as say, opened(config, work, jobs=jobs, say=say) as route:
+    with (
+        logging(quiet) as say,
+        opened(config, work, computes=True, jobs=jobs, say=say) as route,
+    ):
         route.run("release")
         place = route.shelf.folder / "release"
         if not place.exists():
@@ -405,15 +409,18 @@ def _through(
 ) -> None:
     """Run the route up to a step and print what came of it."""
     from curation.errors import ConfigError, TooManyFailedRows, nearest
-    from curation.pipeline import ORDER, summary
+    from curation.pipeline import ASKING, ORDER, summary
 
     if until not in ORDER:
         message = f"--until {until}: no such step; {nearest(until, ORDER)}"
         raise ConfigError(message)
+    computes = until not in ASKING
     if dry_run:
         from curation import estimate
 
         with looking(config, work, new=True) as route:
+            if computes:
+                usable(route.config, engine=engine, storage=storage)
             route.limit = limit
             asked = estimate.estimate(route)
             result: dict[str, Any] = {"stages": route.plan(until)}
@@ -424,8 +431,8 @@ def _through(
     with (
         logging(quiet) as say,
         opened(
-            config, work, engine=engine, storage=storage, jobs=jobs, limit=limit,
-            say=say,
+            config, work, engine=engine, storage=storage, computes=computes,
+            jobs=jobs, limit=limit, say=say,
         ) as route,
     ):  # fmt: skip
         outcomes = route.run(until)

@@ -76,12 +76,22 @@ def opened(
     *,
     engine: str | None = None,
     storage: str | None = None,
+    computes: bool = False,
     **options: Any,  # noqa: ANN401
 ) -> Iterator["Route"]:
     """A route in a work folder held for writing; the engine is as configured if None.
 
+    Args:
+        config: its file.
+        work: the work folder.
+        engine: name of the engine.
+        storage: URL where the nodes of a cluster find photos.
+        computes: whether there may be photos to compute, so that the engine has to be
+            one that this machine can use.
+        options: fields of the route.
+
     Raises:
-        ConfigError: no such engine, or storage for one that needs none.
+        ConfigError: an engine or storage that cannot be used.
     """
     from curation import engines
     from curation.config import load
@@ -89,16 +99,40 @@ def opened(
     from curation.shelf import Shelf
 
     content = load(config)
-    name = engine or content.run.engine
-    if storage is None:
-        storage = content.run.storage if name == "ray" else ""
+    name, url = _engine(content, engine, storage)
+    if computes:
+        engines.check(name, storage=url)
     told = {key: value for key, value in options.items() if key == "say"}
     with (
-        engines.opened(name, storage=storage, **told) as running,
+        engines.opened(name, storage=url, **told) as running,
         Shelf(work).lock() as shelf,
     ):
         shelf.keep_config(content.model_dump(mode="json"))
         yield Route(shelf, content, engine=running, **options)
+
+
+def usable(
+    content: "Dataset", *, engine: str | None = None, storage: str | None = None
+) -> None:
+    """Find out whether the engine asked for, or else configured, can be used.
+
+    Raises:
+        ConfigError: it cannot, or the storage cannot.
+    """
+    from curation import engines
+
+    name, url = _engine(content, engine, storage)
+    engines.check(name, storage=url)
+
+
+def _engine(
+    content: "Dataset", engine: str | None, storage: str | None
+) -> tuple[str, str]:
+    """Name and storage of the engine: as asked for, else as configured."""
+    name = engine or content.run.engine
+    if storage is None:
+        storage = content.run.storage if name == "ray" else ""
+    return name, storage
 
 
 @contextmanager

@@ -15,7 +15,10 @@ from curation.engines.local import Local, Processes
 from curation.engines.work import PART, Work, parts
 from curation.errors import ConfigError, nearest
 
-__all__ = ["ENGINES", "PART", "Engine", "Local", "Processes", "Work", "opened", "parts"]
+__all__ = [
+    "ENGINES", "PART", "Engine", "Local", "Processes", "Work", "check", "opened",
+    "parts",
+]  # fmt: skip
 
 ENGINES = ("local", "processes", "ray")
 """Names of the engines."""
@@ -51,6 +54,38 @@ class Engine(Protocol):
         """Give back what is held: processes, connections."""
 
 
+def check(name: str, *, storage: str = "") -> None:
+    """Find out whether an engine can be used, before hours are spent on the way there.
+
+    Nothing is started, and neither cluster nor storage is asked.
+
+    Args:
+        name: one of `ENGINES`.
+        storage: as `opened` takes it.
+
+    Raises:
+        ConfigError: no such engine, what it needs is not installed, or storage that it
+            cannot use.
+    """
+    _known(name, storage)
+    if name == "ray":
+        from curation.engines import ray
+        from curation.engines.storage import usable
+
+        ray.check()
+        if storage:
+            usable(storage)
+
+
+def _known(name: str, storage: str) -> None:
+    if name not in ENGINES:
+        message = f"--engine {name}: no such engine; {nearest(name, ENGINES)}"
+        raise ConfigError(message)
+    if storage and name != "ray":
+        message = f"--storage is for --engine ray; {name} reads the work folder"
+        raise ConfigError(message)
+
+
 @contextmanager
 def opened(
     name: str, *, storage: str = "", say: Callable[[str], None] = lambda line: None
@@ -64,14 +99,10 @@ def opened(
         say: called with a line of progress.
 
     Raises:
-        ConfigError: no such engine, or storage for one that needs none.
+        ConfigError: no such engine, or storage for one that needs none; what else
+            it needs is looked for when there is a photo to compute, see `check`.
     """
-    if name not in ENGINES:
-        message = f"--engine {name}: no such engine; {nearest(name, ENGINES)}"
-        raise ConfigError(message)
-    if storage and name != "ray":
-        message = f"--storage is for --engine ray; {name} reads the work folder"
-        raise ConfigError(message)
+    _known(name, storage)
     engine = _engine(name, storage, say)
     try:
         yield engine

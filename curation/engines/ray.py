@@ -7,6 +7,7 @@ actor or a node that is lost takes its parts along; they are asked for again, in
 round, of what nodes there are then.
 """
 
+import importlib.util
 import logging
 import os
 import pickle
@@ -41,6 +42,10 @@ CORES = 4
 
 GPU_CORES = 8
 """Cores at most that decode for one GPU."""
+
+_MISSING = (
+    "--engine ray needs Ray, which is not installed: pip install 'counterset[ray]'"
+)
 
 _STUCK = 1800  # seconds without any part being finished
 _REACHED = 10  # seconds to wait for the cluster's first answer
@@ -221,6 +226,7 @@ class Ray:
             ConfigError: Ray is not installed, or the address cannot be used.
             RemoteError: the cluster does not answer, or has another version.
         """
+        check()
         # before Ray is imported, which reads them then
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -228,10 +234,7 @@ class Ray:
             import ray
             import ray.data
         except ImportError as error:
-            message = (
-                "--engine ray needs Ray, which is not installed: "
-                f"pip install 'counterset[ray]' ({error})"
-            )
+            message = f"{_MISSING} ({error})"
             raise ConfigError(message) from error
         if ray.is_initialized():
             return
@@ -252,12 +255,14 @@ class Ray:
         nodes = _nodes()
         cores = sum(cpus for cpus, _ in nodes)
         gpus = sum(found for _, found in nodes)
-        self.say(f"ray: {len(nodes)} nodes, {cores} cores, {gpus} GPUs")
+        told = f"{_some(len(nodes), 'node')}, {_some(cores, 'core')}"
+        self.say(f"ray: {told}, {_some(gpus, 'GPU')}")
 
     def _start(self, jobs: int, quiet: dict[str, Any]) -> None:
         """Start a Ray on this machine alone."""
         import ray
 
+        self.say("ray: no cluster runs here; one of this machine alone is started")
         # short: sockets are in it, and their paths may have 107 bytes
         self._folder = Path(tempfile.mkdtemp(prefix="counterset-ray-"))
         ray.init(
@@ -267,6 +272,24 @@ class Ray:
             _temp_dir=str(self._folder),
             **quiet,
         )
+
+
+def check() -> None:
+    """Find out whether Ray is installed and the address is one that can be used.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    found = importlib.util.find_spec("ray")
+    if found is None or found.origin is None:  # a folder of that name has none
+        raise ConfigError(_MISSING)
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address.startswith("ray://"):
+        message = (
+            f"RAY_ADDRESS={address}: addresses with ray:// cannot be used; run on a "
+            "node of the cluster with RAY_ADDRESS=auto, or with `ray job submit`"
+        )
+        raise ConfigError(message)
 
 
 def _nodes() -> list[tuple[int, int]]:
@@ -313,6 +336,16 @@ def _quiet(context: Any) -> None:  # noqa: ANN401 - Ray's, imported by whoever c
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
 
+def _some(number: int, what: str) -> str:
+    """A number of things.
+
+    Example:
+        >>> _some(1, "node"), _some(2, "core")
+        ('1 node', '2 cores')
+    """
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def _last_line(error: Exception) -> str:
     """What an error of Ray says, of all that it tells."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -333,15 +366,8 @@ def _answers(address: str) -> None:
     """Find out in seconds that nobody answers; Ray would try for a minute.
 
     Raises:
-        ConfigError: a kind of address that Ray Data cannot use.
         RemoteError: nobody answers.
     """
-    if address.startswith("ray://"):
-        message = (
-            f"RAY_ADDRESS={address}: addresses with ray:// cannot be used; run on a "
-            "node of the cluster with RAY_ADDRESS=auto, or with `ray job submit`"
-        )
-        raise ConfigError(message)
     host, separator, port = address.rpartition(":")
     if not separator or not port.isdigit():
         return  # auto, local

@@ -79,6 +79,39 @@ class Keys:
         )
 
 
+def usable(url: str) -> None:
+    """Find out whether a URL names storage that can be opened; it is not asked.
+
+    Raises:
+        ConfigError: no URL, no such protocol, or what it needs is not installed.
+    """
+    protocol, separator, rest = url.partition("://")
+    if not separator or not protocol or not rest.strip("/"):
+        message = (
+            f"storage {url!r} is no URL; examples are s3://bucket/folder and "
+            "file:///mnt/shared/folder"
+        )
+        raise ConfigError(message)
+    if "@" in rest.partition("/")[0] and protocol == "s3":
+        message = (
+            "storage: keys are not part of the URL; set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY"
+        )
+        raise ConfigError(message)
+    if protocol == "file" and not rest.startswith("/"):
+        message = f"storage {url}: it needs three slashes, file:///{rest}"
+        raise ConfigError(message)
+    if protocol in ("s3", "file"):
+        return
+    import fsspec
+
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except (ImportError, ValueError) as error:
+        message = f"storage {url}: {error}"
+        raise ConfigError(message) from error
+
+
 @dataclass(frozen=True)
 class Storage:
     """Photos under a URL; what a process needs to open it can be sent to it.
@@ -100,17 +133,12 @@ class Storage:
         """The file system and the folder in it.
 
         Raises:
-            ConfigError: no such protocol, or what it needs is not installed.
+            ConfigError: as `usable` says, or it refuses what the URL says beside.
         """
         import fsspec
 
-        protocol, separator, rest = self.url.partition("://")
-        if not separator or not rest.strip("/"):
-            message = (
-                f"storage {self.url!r} is no URL; examples are s3://bucket/folder and "
-                "file:///mnt/shared/folder"
-            )
-            raise ConfigError(message)
+        usable(self.url)
+        protocol, _, rest = self.url.partition("://")
         if protocol == "s3":
             return _s3(self.keys), rest.strip("/")
         try:
