@@ -2,7 +2,7 @@
 
     shelf.json                    format version
     lock                          held while something writes
-    blobs/ab/cd/<sha256>          photos as they were fetched
+    blobs/ab/<sha256>             photos as they were fetched
     logs/<name>.jsonl             append-only, see `LOGS`
     tables/<stage>/<recipe>/      one derived table: Parquet parts, then done.json
     crawls/<crawl>/               what a source answered: Parquet parts with cursors
@@ -46,7 +46,7 @@ from curation.errors import InputError, WorkFolderError
 from curation.flushing import flushing
 from curation.schemas import conform, empty
 
-FORMAT = 1
+FORMAT = 2
 BATCH = 65_536
 """Rows of a large table held in memory at once."""
 LOGS = (
@@ -199,7 +199,7 @@ class Shelf:
     def blob(self, photo_id: str) -> Path:
         """Where a photo's bytes are."""
         # in one piece: asked for each photo, many times
-        return Path(f"{self.folder}/blobs/{photo_id[:2]}/{photo_id[2:4]}/{photo_id}")
+        return Path(f"{self.folder}/blobs/{photo_id[:2]}/{photo_id}")
 
     def add_photo(self, photo_id: str, data: bytes) -> None:
         """Keep a photo's bytes; the same bytes are kept once.
@@ -258,12 +258,12 @@ class Shelf:
 
     def tidy(self) -> None:
         """Delete what interrupted fetching left half-written; looks at every photo."""
-        for left in self.folder.glob("blobs/??/??/*.part"):
+        for left in self.folder.glob("blobs/??/*.part"):
             left.unlink()
 
     def photo_ids(self) -> Iterator[str]:
         """Every photo_id there is a blob of, sorted."""
-        for path in sorted((self.folder / "blobs").glob("??/??/*")):
+        for path in sorted((self.folder / "blobs").glob("??/*")):
             if not path.name.endswith(".part"):
                 yield path.name
 

@@ -99,7 +99,7 @@ def test_killed_at_any_moment_no_photo_is_lost_or_fetched_for_nothing(
     )
     assert checked.returncode in (0, 3), checked.stderr
     assert "photo" not in checked.stdout
-    blobs = {path.name: path for path in work.glob("blobs/??/??/*")}
+    blobs = {path.name: path for path in work.glob("blobs/??/*")}
     assert set(blobs) == {row["photo_id"] for row in rows}
     assert {path.read_bytes() for path in blobs.values()} == {
         pictures.jpeg(path) for path in paths

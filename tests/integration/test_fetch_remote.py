@@ -87,7 +87,7 @@ class Far:
         return [json.loads(line) for line in lines]
 
     def photos(self) -> list[Path]:
-        return sorted(self.work.glob("blobs/??/??/*"))
+        return sorted(self.work.glob("blobs/??/*"))
 
 
 @pytest.fixture
