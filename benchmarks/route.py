@@ -1,11 +1,11 @@
 """A folder of many small photos through collect, fetch, hash and dedup.
 
-    python -m benchmarks.route [--photos 1000 10000 100000] [--jobs 2]
+    python -m benchmarks.route [--photos 1000 10000 100000] [--jobs 2] [--scale 4]
 
-Photos of 128 to 256 px are blends of two cuts of the bundled pictures, no two of the
-same places; every 50th is a copy of the one before: its very bytes, written anew,
-smaller, or mirrored. The route runs in a process of its own, as `counterset run` does,
-with a table of embeddings that is empty: nothing is confirmed by a model.
+Photos are blends of the bundled pictures with sides of 128 to 256 px enlarged by
+`--scale`; every 50th is a copy of the one before (`benchmarks._blends`). The route runs
+in a process of its own, as `counterset run` does, with a table of embeddings that is
+empty: nothing is confirmed by a model.
 
 Beside it stands hashing alone: as many processes that read the same files and hash
 them, and keep nothing; before the route and after it, and the mean of both counts. On a
@@ -27,26 +27,19 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from io import BytesIO
+from functools import partial
 from itertools import repeat
 from multiprocessing import get_context
 from operator import sub
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageOps
-
+from benchmarks._blends import COPIES, EVERY, photo
 from benchmarks._figures import Figure, show
 from benchmarks._interleaved import machine, table
 from benchmarks._processes import family
 
-ORIGINALS = Path(__file__).parents[1] / "curation" / "demo" / "assets" / "originals"
 CLASSES = ("bear", "goose")
-COPIES = ("bytes", "written anew", "smaller", "mirrored")
-EVERY = 50
-"""One photo in so many is a copy of the one before it."""
 AT_ONCE = 256
 MOST_ALONE = 20_000
 """Photos on which hashing alone is measured: its rate does not depend on more."""
@@ -71,6 +64,26 @@ path = "{path}"
 [embed]
 model = "demo:lite0"
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """How photos are made and hashed.
+
+    Attributes:
+        path: the decoding path.
+        jobs: processes.
+        scale: how many times the cuts are enlarged.
+    """
+
+    path: str
+    jobs: int
+    scale: int
+
+    @property
+    def sides(self) -> str:
+        """Sides of the photos, as people read them."""
+        return f"{128 * self.scale}-{256 * self.scale} px"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,68 +119,23 @@ class Took:
     alone: Rates
 
 
-@cache
-def pool() -> list[Image.Image]:
-    """The bundled pictures, with short sides of 280 px."""
-    found = []
-    for path in sorted(ORIGINALS.glob("*.jpg")):
-        with Image.open(path) as image:
-            factor = 280 / min(image.size)
-            size = round(image.width * factor), round(image.height * factor)
-            found.append(image.convert("RGB").resize(size))
-    return found
-
-
-def picture(number: int) -> Image.Image:
-    """Photo `number`: two cuts, blended from side to side."""
-    rng = np.random.default_rng(number)
-    size = int(rng.integers(128, 257)), int(rng.integers(128, 257))
-    cuts: list[Image.Image] = []
-    for image in rng.choice(len(pool()), 2, replace=False):
-        whole = pool()[image]
-        left = int(rng.integers(whole.width - size[0] + 1))
-        top = int(rng.integers(whole.height - size[1] + 1))
-        cut = whole.crop((left, top, left + size[0], top + size[1]))
-        cuts.append(ImageOps.mirror(cut) if rng.integers(2) else cut)
-    mask = Image.fromarray(rng.integers(0, 256, (3, 3), dtype=np.uint8))
-    mask = mask.resize(size, Image.Resampling.BICUBIC)
-    return Image.composite(cuts[0], cuts[1], mask)
-
-
-def photo(number: int) -> bytes:
-    """The file of photo `number`."""
-    copy = number % EVERY == EVERY - 1
-    image = picture(number - copy)
-    quality = 85
-    if copy:
-        kind = COPIES[number // EVERY % len(COPIES)]
-        if kind == "written anew":
-            quality = 60
-        elif kind == "smaller":
-            image = image.resize((image.width * 4 // 5, image.height * 4 // 5))
-        elif kind == "mirrored":
-            image = ImageOps.mirror(image)
-    file = BytesIO()
-    image.save(file, "JPEG", quality=quality)
-    return file.getvalue()
-
-
-def write(folder: Path, numbers: range) -> None:
+def write(folder: Path, scale: int, numbers: range) -> None:
     """Write some of the photos, where a folder source finds them."""
     for number in numbers:
         home = folder / CLASSES[number % 2] / f"{number // 1000:04d}"
         home.mkdir(parents=True, exist_ok=True)
-        (home / f"{number:07d}.jpg").write_bytes(photo(number))
+        (home / f"{number:07d}.jpg").write_bytes(photo(number, scale))
 
 
-def plant(place: Path, count: int, path: str, jobs: int) -> None:
+def plant(place: Path, count: int, chosen: Chosen) -> None:
     """Make a folder of photos and its dataset.toml."""
-    folder = place / "photos"
     blocks = [range(start, min(start + 1000, count)) for start in range(0, count, 1000)]
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as workers:
-        list(workers.map(write, [folder] * len(blocks), blocks))
+    with ProcessPoolExecutor(chosen.jobs, mp_context=get_context("spawn")) as workers:
+        make = partial(write, place / "photos", chosen.scale)
+        list(workers.map(make, blocks))
     classes = "".join(f'[[classes]]\nname = "{name}"\n' for name in CLASSES)
-    (place / "dataset.toml").write_text(CONFIG.format(classes=classes, path=path))
+    text = CONFIG.format(classes=classes, path=chosen.path)
+    (place / "dataset.toml").write_text(text)
 
 
 def hashed(paths: list[Path], path: str) -> tuple[int, float]:
@@ -290,9 +258,10 @@ def run(place: Path, jobs: int) -> tuple[dict[str, Any], float]:
     return told, largest
 
 
-def measure(place: Path, count: int, path: str, jobs: int) -> Took:
+def measure(place: Path, count: int, chosen: Chosen) -> Took:
     """Plant photos, and run the route between two measurements of hashing alone."""
-    plant(place, count, path, jobs)
+    plant(place, count, chosen)
+    path, jobs = chosen.path, chosen.jobs
     paths = sorted((place / "photos").rglob("*.jpg"))
     some = paths[:: max(1, len(paths) // MOST_ALONE)][:MOST_ALONE]
     before = alone(some, path, jobs)
@@ -314,9 +283,9 @@ def measure(place: Path, count: int, path: str, jobs: int) -> Took:
     )
 
 
-def figures(took: Took, path: str) -> Iterator[Figure]:
+def figures(took: Took, chosen: Chosen) -> Iterator[Figure]:
     """A run as figures: rates of the steps, the whole beside hashing alone, memory."""
-    count, what = took.photos, "photos of 128-256 px in a folder"
+    count, what = took.photos, f"photos of {chosen.sides} in a folder"
     for step in STEPS:
         yield Figure(
             name=f"route.{step}",
@@ -334,7 +303,7 @@ def figures(took: Took, path: str) -> Iterator[Figure]:
             what=f"collect, fetch, hash and dedup, whole process, {what}",
             unit=unit,
             ours=(count / mine["whole"],),
-            peer=f"our hashing alone ({path})",
+            peer=f"our hashing alone ({chosen.path})",
             theirs=(theirs,),
             size=count,
         )
@@ -375,26 +344,31 @@ def main() -> None:
         "--photos", type=int, nargs="+", default=[1000, 10_000, 100_000]
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--path", choices=("full", "fast"), default="fast")
+    parser.add_argument("--path", choices=("full", "fast"), default="full")
+    parser.add_argument(
+        "--scale", type=int, default=4, help="times 128-256 px: 4 gives 512-1024"
+    )
     parser.add_argument("--json", action="store_true", help="figures, one a line")
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.drive:
-        drive(chosen.drive, chosen.jobs)
+    asked = parser.parse_args()
+    chosen = Chosen(asked.path, asked.jobs, asked.scale)
+    if asked.drive:
+        drive(asked.drive, chosen.jobs)
         return
     rows: list[list[str]] = []
-    for count in chosen.photos:
+    for count in asked.photos:
         with tempfile.TemporaryDirectory(prefix="counterset-route-") as place:
-            took = measure(Path(place), count, chosen.path, chosen.jobs)
-        if chosen.json:
-            show(figures(took, chosen.path))
+            took = measure(Path(place), count, chosen)
+        if asked.json:
+            show(figures(took, chosen))
             continue
         rows += lines(took)
         print(f"{count:,} photos done", file=sys.stderr, flush=True)
     if rows:
         head = ["photos", "", *STEPS, "whole", "photos a s", "hashing alone", "share"]
         head += ["driver MB", "tree MB", "copies merged"]
-        print(f"{machine('pillow', 'pyarrow')}, {chosen.jobs} jobs, {chosen.path}\n")
+        told = f"{chosen.sides}, {chosen.jobs} jobs, {chosen.path}"
+        print(f"{machine('pillow', 'pyarrow')}, {told}\n")
         print(table(head, rows))
 
 
