@@ -9,11 +9,11 @@ from curation.errors import InputError
 from curation.pipeline import Route, Skip
 from curation.provenance import provenance, recipes
 
-VERSION = 2
+VERSION = 3
 OUTPUT: str | None = None
 INPUTS = (
-    "candidates", "photos", "duplicates", "proposals", "label_events", "labels",
-    "evidence", "groups", "rechecks", "takedowns",
+    "candidates", "photos", "duplicates", "leaks", "proposals", "label_events",
+    "labels", "evidence", "groups", "rechecks", "takedowns",
 )  # fmt: skip
 
 

@@ -50,7 +50,12 @@ def photo_columns(classes: Sequence[str]) -> dict[str, Column]:
         "background": Column("string", "background that people confirmed"),
         "group": Column("class", "common or counter; unused in `all` only", GROUPS),
         "photo_id": Column("string", "sha256 of the file's bytes as fetched"),
-        "observation_id": Column("string", "photos that share it are not independent"),
+        "observation_id": Column("string", "photos that share it show one encounter"),
+        "cluster": Column(
+            "string",
+            "photos that share it are not independent: of one observation or burst, "
+            "or linked by a copy",
+        ),
         "licence": Column("string", "licence of the photo"),
         "author": Column("string", "who made it, as the source states it"),
         "source_url": Column("string", "page that shows the photo"),

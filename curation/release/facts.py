@@ -100,6 +100,26 @@ class Labelling:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """Another set the photos were compared with.
+
+    Attributes:
+        name: of its hash table's file.
+        found: photos fetched that are in it, too.
+        grouped: photos of config `default` that are, or are kept in place of one that
+            is.
+        more: the same of photos in config `all` only.
+        dropped: whether such photos are kept out of the groups.
+    """
+
+    name: str
+    found: int
+    grouped: int
+    more: int
+    dropped: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What a release holds.
 
@@ -113,6 +133,8 @@ class Facts:
         backgrounds: background → (common, counter) photos.
         found: source → records collected, `fetched` distinct photos of them.
         merged: reason → photos merged into a duplicate.
+        bursts, in_bursts: bursts with several photos published, and these photos.
+        others: sets the photos were compared with; empty when with none.
         labelling: None when nothing was labelled.
         proposed, abstained: photos proposed for, and of them without a proposal.
         calibrated_on: labelled photos the proposals were calibrated on.
@@ -135,6 +157,9 @@ class Facts:
     found: dict[str, int]
     fetched: int
     merged: dict[str, int]
+    bursts: int
+    in_bursts: int
+    others: tuple[Other, ...]
     labelling: Labelling | None
     proposed: int
     abstained: int
@@ -172,7 +197,9 @@ def collect(
     evidence = _table(tables, "evidence")
     whole = next(_at(evidence, "dataset").iter_rows(named=True), {})
     proposals = _table(tables, "proposals")
-    duplicates = _table(tables, "duplicates").filter(pl.col("decision") == "merge")
+    decided = _table(tables, "duplicates")
+    duplicates = decided.filter(pl.col("decision") == "merge")
+    sizes = _bursts(decided, every)
     groups = _table(tables, "groups").filter(pl.col("group") == "unused")
     unused = groups["reason"].fill_null("no reason is recorded")
     found = _table(tables, "candidates")["source"]
@@ -189,6 +216,9 @@ def collect(
         found=_counts(found),
         fetched=_table(tables, "photos").height,
         merged=_counts(duplicates["reason"]),
+        bursts=len(sizes),
+        in_bursts=sum(sizes),
+        others=_others(config, contents, tables),
         labelling=_labelling(tables),
         proposed=proposals.height,
         abstained=int(proposals["abstained"].sum()),
@@ -246,6 +276,44 @@ def _pairs(
             )
         )
     return tuple(pairs)
+
+
+def _bursts(decided: pl.DataFrame, every: pl.DataFrame) -> list[int]:
+    """Photos published of each burst of which there are several."""
+    rest = decided.filter(pl.col("decision") == "burst").select("photo_id", "keeper")
+    first = rest.select(photo_id="keeper", keeper="keeper").unique()
+    members = pl.concat([rest, first]).join(every, on="photo_id", how="semi")
+    sizes = members.group_by("keeper").len().get_column("len").to_list()
+    return [size for size in sizes if size > 1]
+
+
+def _others(
+    config: Dataset, contents: Contents, tables: Mapping[str, pa.Table]
+) -> tuple[Other, ...]:
+    """What other sets have too; nothing where the table is missing."""
+    if "leaks" not in tables:
+        return ()
+    leaks = _table(tables, "leaks")
+    found = dict(leaks.group_by("set").agg(pl.col("photo_id").n_unique()).iter_rows())
+    # where a copy is in the set, so is what is kept in its place
+    kept = _table(tables, "duplicates").filter(pl.col("decision") == "merge")
+    theirs = leaks.join(kept, on="photo_id").select("set", photo_id="keeper")
+    both = pl.concat([leaks.select("set", "photo_id"), theirs]).unique()
+
+    def published(name: str, rows: pl.DataFrame) -> int:
+        mine = both.filter(pl.col("set") == name)
+        return mine.join(rows, on="photo_id", how="semi").height
+
+    return tuple(
+        Other(
+            name=name,
+            found=found.get(name, 0),
+            grouped=published(name, contents.rows),
+            more=published(name, contents.unused),
+            dropped=config.dedup.drop_leaks,
+        )
+        for name in sorted(path.stem for path in config.dedup.against)
+    )
 
 
 def _labelling(tables: Mapping[str, pa.Table]) -> Labelling | None:

@@ -48,8 +48,8 @@ def write(
         folder: the release's place; an older release there is replaced.
         config: the dataset's configuration.
         tables: at least candidates, photos and groups; whatever else there is of
-            duplicates, proposals, labels, evidence and takedowns fills columns, card
-            and takedowns.csv.
+            duplicates, leaks, proposals, labels, evidence and takedowns fills columns,
+            card and takedowns.csv.
         read: bytes of a photo, as fetched, by its photo_id.
         provenance: what made the tables: recipes, versions, models; free of times and
             machine paths. Under key `agreement`, rows with question, alpha and ci

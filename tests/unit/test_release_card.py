@@ -13,7 +13,9 @@ from huggingface_hub import DatasetCard
 
 from curation import release, schemas
 from curation.provenance import code, quality
-from curation.release import card, citation, story
+from curation.release import card, citation, facts, story
+from curation.release import contents as choosing
+from curation.release.shards import Split
 from tests.integration.test_release import CLASSES, World, contents, settings
 
 # Sections of the Hub's dataset card template, and where this card has them
@@ -437,6 +439,90 @@ def test_reasons_name_no_photo(tmp_path):
     text = text_of(tmp_path / "release")
     assert "duplicate (2)" in text
     assert "a" * 64 not in text
+
+
+LEAK = {"reason": "bytes", "variant": "identity", "distance": 0.0, "name": "a.jpg"}
+BURST = {"decision": "burst", "reason": "embedding", "distance": 0.05}
+
+
+def collected(found: dict, **dedup) -> str:
+    """What the card says of how photos were collected."""
+    config = settings(dedup=dedup)
+    chosen = choosing.select(config, found)
+    splits = {name: Split(1, 0, frozenset()) for name in schemas.GROUPS}
+    told = card.body(facts.collect(config, chosen, found, splits), config=config)
+    return card.sections(told)["Data Collection and Processing"]
+
+
+def leaked(found: dict, photos: dict[str, list[str]], *, dropped: bool) -> dict:
+    rows = [
+        LEAK | {"photo_id": photo_id, "set": name, "dropped": dropped}
+        for name, ids in photos.items()
+        for photo_id in ids
+    ]
+    # a photo is in a set once, or three times
+    return found | {"leaks": schemas.from_rows([*rows, *rows[:1]], "leaks")}
+
+
+def test_other_sets_are_told():
+    world = World()
+    found = world.tables()
+    one, two, spare = world.rows[1], world.rows[2], world.spare[0]
+    merged = found["duplicates"].to_pylist()[0]  # its keeper stands for it
+    sets = {
+        "train": [one["photo_id"], two["photo_id"], merged["photo_id"], "c" * 64],
+        "spare": [spare["photo_id"]],
+        "merged": ["c" * 64],
+    }
+    against = [f"/tables/{name}.parquet" for name in (*sets, "a_val")]
+    text = collected(leaked(found, sets, dropped=False), against=against)
+    assert "compared with 4 other sets" in text
+    assert "No photo is in a_val." in text
+    assert (
+        "4 photos are also in train; nothing was dropped for it, and 3 photos "
+        "published are among them or kept in place of one (3 in the groups). A model "
+        "that was trained on train has seen them." in text
+    )
+    assert "1 photo is also in merged; none of it is published." in text
+    assert (
+        "1 photo is also in spare; nothing was dropped for it, and 1 photo published "
+        "is among them or kept in place of one (0 in the groups)." in text
+    )
+    dropped = leaked(found, {"spare": [spare["photo_id"]]}, dropped=True)
+    text = collected(dropped, against=["/tables/spare.parquet"], drop_leaks=True)
+    assert "compared with 1 other set," in text
+    assert (
+        "1 photo is also in spare, and for that in neither group (1 in config all, "
+        "with this reason)." in text
+    )
+
+
+@pytest.mark.parametrize("with_table", [True, False])
+def test_no_other_set_is_no_claim(with_table):
+    found = World().tables()
+    if with_table:  # of a run without dedup.against
+        found["leaks"] = schemas.from_rows([], "leaks")
+    text = collected(found)
+    assert "compared with no other set; a model may have seen" in text
+
+
+def test_bursts_are_told():
+    world = World()
+    found = world.tables()
+    ids = [row["photo_id"] for row in (*world.rows[:3], *world.spare)]
+    lost = "9" * 64  # not published
+    pairs = [
+        (ids[1], ids[0]),
+        (ids[3], ids[0]),
+        (ids[2], lost),
+        (lost[:-1] + "8", lost),
+    ]
+    rows = [BURST | {"photo_id": photo, "keeper": keeper} for photo, keeper in pairs]
+    rows += found["duplicates"].to_pylist()
+    assert "burst" not in collected(found)
+    text = collected(found | {"duplicates": schemas.from_rows(rows, "duplicates")})
+    assert "kept: 1 (perceptual: 1)" in text
+    assert "3 photos of 1 burst are no copies and all published" in text
 
 
 def test_quality_has_no_names_and_keeps_the_spread():
