@@ -123,8 +123,10 @@ def write(folder: Path, scale: int, numbers: range) -> None:
     """Write some of the photos, where a folder source finds them."""
     for number in numbers:
         home = folder / CLASSES[number % 2] / f"{number // 1000:04d}"
-        home.mkdir(parents=True, exist_ok=True)
-        (home / f"{number:07d}.jpg").write_bytes(photo(number, scale))
+        path = home / f"{number:07d}.jpg"
+        if not path.exists():
+            home.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(photo(number, scale))
 
 
 def plant(place: Path, count: int, chosen: Chosen) -> None:
@@ -235,6 +237,7 @@ def _status(process: int | str) -> dict[str, float]:
 def run(place: Path, jobs: int) -> tuple[dict[str, Any], float]:
     """Run the route; what it told, with the whole process, and peak MB of the tree."""
     shutil.rmtree(place / "work", ignore_errors=True)
+    os.sync()  # else the disk is still busy with what was planted
     words = ["--drive", str(place), "--jobs", str(jobs)]
     start, before, largest = time.perf_counter(), os.times(), 0.0
     with subprocess.Popen(
@@ -266,6 +269,7 @@ def measure(place: Path, count: int, chosen: Chosen) -> Took:
     some = paths[:: max(1, len(paths) // MOST_ALONE)][:MOST_ALONE]
     before = alone(some, path, jobs)
     told, tree = run(place, jobs)
+    shutil.rmtree(place / "work")
     after = alone(some, path, jobs)
     copies = [COPIES[n // EVERY % len(COPIES)] for n in range(EVERY - 1, count, EVERY)]
     return Took(
@@ -348,6 +352,9 @@ def main() -> None:
     parser.add_argument(
         "--scale", type=int, default=4, help="times 128-256 px: 4 gives 512-1024"
     )
+    parser.add_argument(
+        "--keep", type=Path, help="folder that photos are left in, and taken from"
+    )
     parser.add_argument("--json", action="store_true", help="figures, one a line")
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -358,7 +365,8 @@ def main() -> None:
     rows: list[list[str]] = []
     for count in asked.photos:
         with tempfile.TemporaryDirectory(prefix="counterset-route-") as place:
-            took = measure(Path(place), count, chosen)
+            home = asked.keep / f"{count}-{asked.scale}" if asked.keep else Path(place)
+            took = measure(home, count, chosen)
         if asked.json:
             show(figures(took, chosen))
             continue
