@@ -299,9 +299,13 @@ def gathered(found: Iterable[Keys], radius: int) -> Keys:
         kept.append(keys)
         count += len(keys)
         if count > ROOM:
-            text = (
-                f"more than {ROOM:,} pairs of different hashes within {radius} bits: "
-                "choose a smaller radius, or leave photos with little texture out"
-            )
-            raise InputError(text)
+            raise too_many(radius)
     return np.concatenate(kept)
+
+
+def too_many(radius: int) -> InputError:
+    """The error of more than `ROOM` pairs."""
+    return InputError(
+        f"more than {ROOM:,} pairs of different hashes within {radius} bits: "
+        "choose a smaller radius, or leave photos with little texture out"
+    )

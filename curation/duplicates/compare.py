@@ -27,8 +27,8 @@ from curation.duplicates.findings import (
     Suggestion,
 )
 from curation.duplicates.folder import How, Listing, Row
-from curation.duplicates.matches import firsts
 from curation.duplicates.neighbours import Vectors
+from curation.duplicates.pictures import Thumbs
 from curation.progress import Say, progress
 
 _COMPARED = ("path", "pixels", "phash", "thumb", "texture")
@@ -224,7 +224,9 @@ class _SamePixels:
     ) -> None:
         self._same, self._crew, self._how = same, crew, options.how
         keys = good["sha256"].to_pylist()
-        self._thumb = dict(zip(keys, firsts(good["thumb"]).tolist(), strict=True))
+        self._thumb = dict(
+            zip(keys, Thumbs.read(good["thumb"]).firsts().tolist(), strict=True)
+        )
         flat = good["texture"].to_numpy() < options.settings.min_texture
         self._flat = {keys[place] for place in np.flatnonzero(flat)}
         self._asked: list[tuple[str, str]] = []

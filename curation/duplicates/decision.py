@@ -24,16 +24,14 @@ from curation.duplicates.matches import (
     NAMES,
     Edges,
     Flags,
-    Pictures,
-    Places,
     Search,
     blocks,
     by_embedding,
-    firsts,
     judge,
 )
 from curation.duplicates.matches import Settings as Settings
 from curation.duplicates.neighbours import Vectors
+from curation.duplicates.pictures import Pictures, Places, Thumbs, firsts
 from curation.schemas import from_rows
 
 TABLE = "duplicates"
@@ -46,6 +44,46 @@ ASKED = 64
 
 Row = dict[str, object]
 SamePixels = Callable[[str, str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Photos:
+    """What is decided on: rows of a table that is never copied.
+
+    Attributes:
+        hashes: the table.
+        rows: (N,) the row of each photo, best keeper first.
+    """
+
+    hashes: pa.Table
+    rows: Places
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def ids(self, places: Places) -> list[str]:
+        """Their photo_ids."""
+        rows = pa.array(self.rows[places])
+        found: list[str] = self.hashes["photo_id"].take(rows).to_pylist()
+        return found
+
+    @property
+    def contrast(self) -> NDArray[np.float64]:
+        """(N,) standard deviation of grey."""
+        return np.asarray(self.hashes["texture"].to_numpy()[self.rows])
+
+    @property
+    def unhashed(self) -> Flags:
+        """(N,) whose pixels were not hashed."""
+        return np.asarray(self.hashes["pixels"].is_null().to_numpy()[self.rows])
+
+    def first_pixels(self) -> Places:
+        """(N,) first photo known to have the same pixels."""
+        return firsts(self.hashes["pixels"], self.rows)
+
+    def first_thumbs(self) -> Places:
+        """(N,) first photo of the same thumb."""
+        return Thumbs.read(self.hashes["thumb"], self.rows).firsts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +100,14 @@ class Embedded:
 
     @classmethod
     def of(
-        cls, ids: Sequence[str], vectors: tuple[Sequence[str], Vectors] | None
+        cls, photos: "Photos", vectors: tuple[Sequence[str], Vectors] | None
     ) -> "Embedded":
-        """Of photos `ids`, from the ids that have a vector and their rows."""
+        """Of some photos, from the ids that have a vector and their rows."""
         known, matrix = vectors or ((), np.empty((0, 0), np.float32))
+        if not known:
+            return cls(np.full(len(photos), -1), matrix)
         row = {photo_id: place for place, photo_id in enumerate(known)}
+        ids = photos.ids(np.arange(len(photos)))
         return cls(np.array([row.get(i, -1) for i in ids], np.int64), matrix)
 
     def cosines(self, a: Places, b: Places) -> NDArray[np.float64]:
@@ -126,6 +167,7 @@ def decide(
     *,
     vectors: tuple[Sequence[str], Vectors] | None = None,
     same_pixels: SamePixels | None = None,
+    order: Places | None = None,
 ) -> pa.Table:
     """Decide on every pair of like photos.
 
@@ -139,26 +181,28 @@ def decide(
         same_pixels: whether two photos have the same pixels, asked where `pixels` is
             null: of the pairs that are merged, for the reason; of photos without
             contrast, whether they are merged. Without it the latter are not.
+        order: rows of `hashes` that are meant, best keeper first; all as they stand
+            when None.
 
     Returns: `duplicates`, sorted by photo_id, decision, keeper; the same rows on any
         machine.
     """
-    ids = hashes["photo_id"].to_pylist()
-    if not ids:
+    order = np.arange(hashes.num_rows) if order is None else order
+    photos = Photos(hashes, order)
+    if not len(photos):
         return from_rows([], TABLE)
-    contrast = hashes["texture"].to_numpy() >= settings.min_texture
-    twins = _twins(hashes, contrast, same_pixels)
-    leads = np.flatnonzero(twins.leader == np.arange(len(ids)))
-    compared = leads[contrast[leads]]
-    embedded = Embedded.of(ids, vectors)
-    clusters = Clusters(np.arange(len(ids)))
-    _cluster(hashes, compared, embedded, settings, clusters)
-    kept = clusters.kept & (twins.leader == np.arange(len(ids)))
-    rows = _merges(ids, clusters, twins, embedded, settings)
+    contrast = photos.contrast >= settings.min_texture
+    twins = _twins(photos, contrast, same_pixels)
+    lead = twins.leader == np.arange(len(photos))
+    embedded = Embedded.of(photos, vectors)
+    clusters = Clusters(np.arange(len(photos)))
+    _cluster(photos, np.flatnonzero(lead & contrast), embedded, settings, clusters)
+    rows = _merges(photos, clusters, twins, embedded, settings)
     if same_pixels is not None:
-        unknown = hashes["pixels"].is_null().to_numpy()
-        _equal(rows, {ids[at] for at in np.flatnonzero(unknown)}, same_pixels)
-    rows += _suggestions(ids, kept, clusters.near, embedded, settings)
+        unhashed = photos.ids(np.flatnonzero(photos.unhashed))
+        _equal(rows, set(unhashed), same_pixels)
+    kept = clusters.kept & lead
+    rows += _suggestions(photos, kept, clusters.near, embedded, settings)
     rows.sort(key=lambda r: (str(r["photo_id"]), str(r["decision"]), str(r["keeper"])))
     return from_rows(rows, TABLE)
 
@@ -176,52 +220,52 @@ class _Twins:
     pixels: Flags
 
 
-def _twins(hashes: pa.Table, contrast: Flags, same_pixels: SamePixels | None) -> _Twins:
+def _twins(photos: Photos, contrast: Flags, same_pixels: SamePixels | None) -> _Twins:
     """Photos that no comparison is needed for."""
-    everyone = np.arange(len(contrast))
-    by_pixels = firsts(hashes["pixels"])
-    pixels = by_pixels != everyone
-    thumbs = firsts(hashes["thumb"])
+    by_pixels = photos.first_pixels()
+    pixels = by_pixels != np.arange(len(photos))
+    thumbs = photos.first_thumbs()
     # thumbs without contrast say nothing, and many pictures share them
     leader = np.where(contrast & contrast[thumbs], thumbs, by_pixels)
     leader = leader[by_pixels]
     leader = leader[leader]
     pixels &= leader == by_pixels
-    unknown = hashes["pixels"].is_null().to_numpy() & ~contrast
     if same_pixels is not None:
-        for place, other in _flat(hashes, unknown, same_pixels):
+        unknown = photos.unhashed & ~contrast
+        for place, other in _flat(photos, unknown, thumbs, same_pixels):
             leader[place], pixels[place] = other, True
     return _Twins(leader, pixels)
 
 
 def _flat(
-    hashes: pa.Table, wanted: Flags, same_pixels: SamePixels
+    photos: Photos, wanted: Flags, thumbs: Places, same_pixels: SamePixels
 ) -> Iterator[tuple[int, int]]:
     """Photos without contrast whose pixels are those of an earlier one: (it, that)."""
-    ids = hashes["photo_id"].to_pylist()
-    alike = firsts(hashes["thumb"]).tolist()
-    texture = hashes["texture"].to_pylist()
-    groups: dict[tuple[int, float], list[int]] = {}
-    for place in np.flatnonzero(wanted).tolist():
-        before = groups.setdefault((alike[place], texture[place]), [])
-        for other in before:
-            if same_pixels(ids[other], ids[place]):
+    places = np.flatnonzero(wanted)
+    looks = zip(thumbs[places].tolist(), photos.contrast[places].tolist(), strict=True)
+    groups: dict[tuple[int, float], list[tuple[int, str]]] = {}
+    for place, name, look in zip(
+        places.tolist(), photos.ids(places), looks, strict=True
+    ):
+        before = groups.setdefault(look, [])
+        for other, shown in before:
+            if same_pixels(shown, name):
                 yield place, other
                 break
         else:
             if len(before) < ASKED:
-                before.append(place)
+                before.append((place, name))
 
 
 def _cluster(
-    hashes: pa.Table,
+    photos: Photos,
     places: Places,
     embedded: Embedded,
     settings: Settings,
     clusters: Clusters,
 ) -> None:
     """Merge photos at some places, and note which only a person can tell."""
-    pictures = Pictures.of(hashes.take(pa.array(places)))
+    pictures = Pictures.of(photos.hashes, photos.rows[places])
     search = Search(pictures, pictures, review_radius=settings.review_radius)
     open_ = np.ones(len(places), bool)
     for rows in blocks(search.counts(), open_):
@@ -247,7 +291,7 @@ def _nearest(near: Edges) -> Edges:
 
 
 def _merges(
-    ids: list[str],
+    photos: Photos,
     clusters: Clusters,
     twins: _Twins,
     embedded: Embedded,
@@ -255,20 +299,21 @@ def _merges(
 ) -> list[Row]:
     """A row for every photo that is merged."""
     merges = Edges.joined(clusters.merges)
-    via = np.full(len(ids), -1, np.int64)
+    via = np.full(len(photos), -1)
     via[merges.b] = np.arange(len(merges))
     confirmed = by_embedding(merges, settings)
-    gone = np.flatnonzero((twins.leader != np.arange(len(ids))) | (via >= 0))
+    gone = np.flatnonzero((twins.leader != np.arange(len(photos))) | (via >= 0))
     lead = twins.leader[gone]
     keeper = clusters.keeper[lead]
     # a twin follows its leader: what holds of that is said of it
     shown = np.where(keeper == lead, gone, lead)
     cosine = embedded.cosines(keeper, shown)
+    ids = zip(photos.ids(gone), photos.ids(keeper), strict=True)
     rows: list[Row] = []
-    for nth, place in enumerate(gone.tolist()):
+    for nth, (name, kept) in enumerate(ids):
         row: Row = {
-            "photo_id": ids[place],
-            "keeper": ids[keeper[nth]],
+            "photo_id": name,
+            "keeper": kept,
             "decision": "merge",
             "cosine": _number(cosine[nth]),
         }
@@ -276,7 +321,7 @@ def _merges(
         if edge >= 0:
             rows.append(row | _found(merges, int(edge), confirmed=confirmed[edge]))
         else:
-            reason = "pixels" if twins.pixels[place] else "perceptual"
+            reason = "pixels" if twins.pixels[gone[nth]] else "perceptual"
             same = {"variant": VARIANTS[0], "distance": 0.0, "disagreement": 0.0}
             rows.append(row | same | {"reason": reason})
     return rows
@@ -307,7 +352,7 @@ def _number(value: float) -> float | None:
 
 
 def _suggestions(
-    ids: list[str],
+    photos: Photos,
     kept: Flags,
     near: Sequence[Edges],
     embedded: Embedded,
@@ -333,21 +378,24 @@ def _suggestions(
             apart = max(0.0, round(1 - value, 6))
             row: Row = {"reason": "embedding", "distance": apart, "cosine": value}
             found.setdefault(pair, row)
-    rows: list[Row] = []
-    given = np.zeros(len(ids), np.int64)
+    given = np.zeros(len(photos), np.int64)
     ranked = sorted(
         found.items(),
         key=lambda item: (
             item[1]["reason"] == "embedding", item[1]["distance"], item[0],
         ),
     )  # fmt: skip
-    for (a, b), decided in ranked:
-        if given[b] < SUGGESTIONS:
-            given[b] += 1
-            rows.append(
-                {"photo_id": ids[b], "keeper": ids[a], "decision": "suggest"} | decided
-            )
-    return rows
+    chosen = []
+    for pair, decided in ranked:
+        if given[pair[1]] < SUGGESTIONS:
+            given[pair[1]] += 1
+            chosen.append((pair, decided))
+    earlier, later = np.array([one[0] for one in chosen], np.int64).reshape(-1, 2).T
+    ids = zip(photos.ids(later), photos.ids(earlier), strict=True)
+    return [
+        {"photo_id": photo_id, "keeper": keeper, "decision": "suggest"} | decided
+        for (photo_id, keeper), (_, decided) in zip(ids, chosen, strict=True)
+    ]
 
 
 def merged(duplicates: pa.Table) -> dict[str, str]:

@@ -13,14 +13,12 @@ import pyarrow as pa
 from curation.duplicates.matches import (
     NAMES,
     Flags,
-    Pictures,
-    Places,
     Search,
     Settings,
     blocks,
-    firsts,
     judge,
 )
+from curation.duplicates.pictures import Pictures, Places, Thumbs
 from curation.schemas import from_rows
 
 TABLE = "leaks"
@@ -55,12 +53,12 @@ def leaks(
     rows = _equal(ids, others["sha256"], others["name"], "bytes")
     rows += _equal(hashes["pixels"], others["pixels"], others["name"], "pixels")
     contrast = hashes["texture"].to_numpy() >= settings.min_texture
-    first = firsts(hashes["thumb"])
+    first = Thumbs.read(hashes["thumb"]).firsts()
     # of photos with equal thumbs one is compared, and what it is they all are
     compared = np.flatnonzero(contrast & (first == np.arange(len(ids))))
     followers = _followers(first, contrast)
     if len(compared):
-        ours = Pictures.of(hashes.take(pa.array(compared)))
+        ours = Pictures.of(hashes, compared)
         for at in range(0, others.num_rows, PART):
             for place, row in _alike(ours, _sound(others.slice(at, PART)), settings):
                 rows += [(one, row) for one in followers[int(compared[place])]]
@@ -116,14 +114,14 @@ def _alike(
 ) -> Iterator[tuple[int, Row]]:
     """Places of ours, each with what of the part is the same picture."""
     contrast = part["texture"].to_numpy() >= settings.min_texture
-    first = firsts(part["thumb"])
+    first = Thumbs.read(part["thumb"]).firsts()
     compared = np.flatnonzero(contrast & (first == np.arange(len(first))))
     names = part["name"].to_pylist()
     shown = {
         place: sorted(names[one] for one in alike)[:MOST]
         for place, alike in _followers(first, contrast).items()
     }
-    theirs = Pictures.of(part.take(pa.array(compared)))
+    theirs = Pictures.of(part, compared)
     search = Search(ours, theirs, review_radius=settings.review_radius)
     open_ = np.ones(len(theirs), bool)
     for rows in blocks(search.counts(), np.ones(len(ours), bool)):

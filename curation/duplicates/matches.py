@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from curation.duplicates import likeness
-from curation.duplicates.hashing import SIDE, VARIANTS
+from curation.duplicates import likeness, pairs
+from curation.duplicates.hashing import VARIANTS
 from curation.duplicates.links import Links
+from curation.duplicates.pictures import Pictures, Places
 
 if TYPE_CHECKING:
     from curation.config import Dedup
@@ -45,6 +45,8 @@ CROP_RADIUS = 8
 AT_ONCE = 1 << 16
 """Pairs looked at together, about: what is found does not hang on it."""
 
+_SEEN = 1 << 12  # pairs whose thumbs are gathered together, 4 MB of each side
+
 CROP, WIDER = len(VARIANTS), len(VARIANTS) + 1
 NAMES = (*VARIANTS, "crop", "wider")
 """What a photo is of the other: `hashing.VARIANTS`, crop, or wider (the other is its
@@ -52,7 +54,6 @@ crop)."""
 
 _INVERSE = np.array([0, 3, 2, 1, 4, 5, 6, 7, WIDER, CROP])
 
-Places = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
@@ -91,61 +92,6 @@ class Settings:
             keeper=tuple(section.keeper),
             burst_cosine=section.burst_cosine,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """What of photos is compared.
-
-    Attributes:
-        codes: (N, 8) uint64 hashes, by `hashing.VARIANTS`.
-        thumbs: (N, 32, 32) uint8.
-        cells: (N, 16, 16) uint16, `likeness.grids` of the thumbs.
-        windows: (N, 13) uint64, `likeness.window_hashes` of the thumbs.
-    """
-
-    codes: NDArray[np.uint64]
-    thumbs: NDArray[np.uint8]
-    cells: NDArray[np.uint16]
-    windows: NDArray[np.uint64]
-
-    @classmethod
-    def of(cls, hashes: pa.Table) -> "Pictures":
-        """Of rows with `phash` and `thumb`, none of them null."""
-        codes = hashes["phash"].combine_chunks().flatten().to_numpy()
-        thumbs = _thumbs(hashes["thumb"])
-        return cls(
-            codes=codes.reshape(-1, len(VARIANTS)),
-            thumbs=thumbs,
-            cells=likeness.grids(thumbs),
-            windows=likeness.window_hashes(thumbs),
-        )
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-
-def _thumbs(column: pa.ChunkedArray) -> NDArray[np.uint8]:
-    """(N, 32, 32), without a copy for each photo."""
-    parts: list[NDArray[np.uint8]] = [np.empty(0, np.uint8)]
-    for chunk in column.cast(pa.binary()).chunks:
-        offsets = np.frombuffer(chunk.buffers()[1], np.int32)
-        data = chunk.buffers()[2]
-        raw = np.frombuffer(data, np.uint8) if data else np.empty(0, np.uint8)
-        ends = offsets[chunk.offset], offsets[chunk.offset + len(chunk)]
-        parts.append(raw[slice(*ends)])
-    whole = parts[1] if len(parts) == 2 else np.concatenate(parts)
-    return whole.reshape(-1, SIDE, SIDE)
-
-
-def firsts(column: pa.ChunkedArray) -> Places:
-    """(N,) first place with the same value; a null is like no other."""
-    encoded = column.combine_chunks().dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    places = np.arange(len(codes))
-    first = np.full(len(encoded.dictionary) + 1, len(codes), np.int64)
-    np.minimum.at(first, codes, places)
-    return np.where(codes < 0, places, first[codes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,18 +157,19 @@ class Search:
         """Search all hashes; what thumbs think is asked later, for some at a time."""
         self.a, self.b = a, b
         self._same = a is b
-        self._turned = self._both(a.codes, b.codes, review_radius)
-        crop_radius = min(CROP_RADIUS, review_radius)
-        self._crops = self._both(a.windows, b.windows, crop_radius)
+        upright = pairs.groups(b.codes[:, 0])
+        others = upright if self._same else pairs.groups(a.codes[:, 0])
 
-    def _both(
-        self, a: NDArray[np.uint64], b: NDArray[np.uint64], radius: int
-    ) -> tuple[Links, Links]:
-        """Entries of a with upright b, and entries of b with upright a."""
-        one = Links(a, self.b.codes[:, 0], radius=radius)
-        if self._same:
-            return one, one
-        return one, Links(b, self.a.codes[:, 0], radius=radius)
+        def both(
+            of_a: NDArray[np.uint64], of_b: NDArray[np.uint64], radius: int
+        ) -> tuple[Links, Links]:
+            """Entries of a with upright b, and entries of b with upright a."""
+            one = Links(of_a, upright, radius=radius)
+            return one, one if self._same else Links(of_b, others, radius=radius)
+
+        self._turned = both(a.codes, b.codes, review_radius)
+        crop_radius = min(CROP_RADIUS, review_radius)
+        self._crops = both(a.windows, b.windows, crop_radius)
 
     def counts(self) -> Places:
         """(A,) candidates of each photo of a, itself and repetitions included."""
@@ -287,19 +234,23 @@ class Search:
         worst = np.full(len(edges), np.inf)
         for variant in np.unique(edges.variant).tolist():
             rows = np.flatnonzero(edges.variant == variant)
-            a, b = edges.a[rows], edges.b[rows]
-            if window is None:
-                shown = likeness.turn(self.a.cells[a], variant)
-                worst[rows] = likeness.disagreement(shown, self.b.cells[b])
-            elif variant == CROP:
-                worst[rows] = likeness.cropped(
-                    self.a.thumbs[a], self.b.cells[b], window[rows]
-                )
-            else:
-                worst[rows] = likeness.cropped(
-                    self.b.thumbs[b], self.a.cells[a], window[rows]
-                )
+            for at in range(0, len(rows), _SEEN):
+                some = rows[at : at + _SEEN]
+                near = None if window is None else window[some]
+                worst[some] = self._apart(variant, edges.a[some], edges.b[some], near)
         return Edges(edges.a, edges.b, edges.variant, edges.distance, worst)
+
+    def _apart(
+        self, variant: int, a: Places, b: Places, window: Places | None
+    ) -> NDArray[np.float64]:
+        """Disagreement of the thumbs of pairs of one variant."""
+        one, other = self.a.thumbs, self.b.thumbs
+        if window is None:
+            shown = likeness.turn(one.cells(a), variant)
+            return likeness.disagreement(shown, other.cells(b))
+        if variant == CROP:
+            return likeness.cropped(one[a], other.cells(b), window)
+        return likeness.cropped(other[b], one.cells(a), window)
 
 
 def blocks(counts: Places, alive: Flags) -> Iterator[Places]:

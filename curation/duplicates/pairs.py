@@ -265,18 +265,31 @@ def groups(codes: Codes) -> Groups:
         text = f"{len(codes)} codes in one set, at most {_LIMIT - 1}: use streamed()"
         raise ValueError(text)
     ordered = np.sort(codes)
-    if not (ordered[1:] == ordered[:-1]).any():
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    del ordered
+    if not len(again):
         each = np.arange(len(codes) + 1)
         return Groups(codes, each[:-1], each)
-    del ordered
-    order = np.argsort(codes, kind="stable")
-    ordered = codes[order]
-    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    sizes = np.diff(begins, append=len(codes))
-    by_first = np.argsort(order[begins])
-    begins, sizes = begins[by_first], sizes[by_first]
+    # few are: the others are not put in order
+    repeated = np.unique(again)
+    which = np.minimum(np.searchsorted(repeated, codes), len(repeated) - 1)
+    some = np.flatnonzero(repeated[which] == codes)
+    which = which[some]
+    some = some[np.argsort(which, kind="stable")]
+    many = np.bincount(which)
+    heads = some[np.cumsum(many) - many]
+    alone = np.ones(len(codes), bool)
+    alone[some] = False
+    alone[heads] = True
+    first = np.flatnonzero(alone)
+    sizes = np.ones(len(first), np.int64)
+    group = np.searchsorted(first, heads)
+    sizes[group] = many
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    return Groups(ordered[begins], order[spans(begins, sizes)], starts)
+    members = np.empty(len(codes), np.int64)
+    members[starts[:-1]] = first
+    members[spans(starts[group], many)] = some
+    return Groups(codes[first], members, starts)
 
 
 def distinct(

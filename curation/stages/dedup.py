@@ -23,9 +23,14 @@ OUTPUT = "duplicates"
 INPUTS = ("photos", "candidates", "hashes", "embeddings")
 ROWS = "reduce"
 
-_RECORD = ("candidate_id", "licence", "observer", "observed_on")
-COLUMNS = {"candidates": _RECORD}
-"""Columns of inputs that are enough."""
+_BURST = ("observer", "observed_on")
+_RECORD = ("candidate_id", "licence", *_BURST)
+COLUMNS = {
+    "candidates": _RECORD,
+    "photos": ("photo_id", "candidate_id", "width", "height", "order"),
+    "hashes": ("photo_id", "status", "pixels", "phash", "thumb", "texture"),
+}
+"""Columns of inputs that are enough; rows of photos that failed are left out here."""
 
 
 def settings(config: Dataset) -> Settings:
@@ -44,10 +49,11 @@ def run(inputs: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
     Returns: `duplicates`, sorted by photo_id, decision, keeper.
     """
     photos = _in_keeper_order(inputs, settings.keeper)
-    hashes = inputs["hashes"].take(pa.array(photos["at"].to_list(), pa.int64()))
     vectors = embeddings.matrix(inputs["embeddings"])
-    decided = decide(hashes, settings, vectors=vectors)
-    found = _bursts(photos, merged(decided), vectors, settings)
+    order, taken = photos["at"].to_numpy(), _taken(photos, vectors[0])
+    del photos  # not held for as long as pairs are
+    decided = decide(inputs["hashes"], settings, vectors=vectors, order=order)
+    found = _bursts(taken, merged(decided), vectors[1], settings)
     if not found:
         return decided
     table = pa.concat_tables([decided, from_rows(found, OUTPUT)])
@@ -59,9 +65,14 @@ def run(inputs: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
 def _in_keeper_order(
     inputs: Mapping[str, pa.Table], policy: tuple[str, ...]
 ) -> pl.DataFrame:
-    """Photos with sound hashes, best keeper first; the last resort is the photo_id."""
+    """Photos with sound hashes, best keeper first; the last resort is the photo_id.
+
+    Returns: of each its photo_id, the row of its hashes (`at`), and `_BURST` as far as
+        candidates have it.
+    """
     hashes = pl.DataFrame(inputs["hashes"].select(["photo_id", "status"]))
-    sound = hashes.with_row_index("at").filter(pl.col("status") == "ok")
+    rows = pl.int_range(pl.len(), dtype=pl.Int64).alias("at")
+    sound = hashes.with_columns(rows).filter(pl.col("status") == "ok")
     columns = ["photo_id", "candidate_id", "width", "height", "order"]
     photos = pl.DataFrame(inputs["photos"].select(columns))
     names = [name for name in _RECORD if name in inputs["candidates"].column_names]
@@ -81,31 +92,37 @@ def _in_keeper_order(
         .join(records, on="candidate_id", how="left")
         .join(ranks, on="licence", how="left", nulls_equal=True)
         .sort(*(best[name] for name in policy), "photo_id")
+        .select("photo_id", "at", *(name for name in _BURST if name in names))
+    )
+
+
+def _taken(photos: pl.DataFrame, ids: list[str]) -> pl.DataFrame:
+    """Photos that may be of a burst, in their order.
+
+    Returns: photo_id, observer and day of those that have them and an embedding, and
+        the row of that.
+    """
+    embedded = pl.DataFrame({"photo_id": ids}, schema={"photo_id": pl.String})
+    if embedded.is_empty() or not set(_BURST) <= set(photos.columns):
+        return pl.DataFrame()
+    return (
+        photos.select("photo_id", *_BURST)
+        .drop_nulls()
+        .join(embedded.with_row_index("row"), on="photo_id", maintain_order="left")
     )
 
 
 def _bursts(
-    photos: pl.DataFrame,
+    taken: pl.DataFrame,
     merged: Mapping[str, str],
-    vectors: tuple[list[str], embeddings.Matrix],
+    vectors: embeddings.Matrix,
     settings: Settings,
 ) -> list[dict[str, object]]:
     """Rows of photos that are kept, in the order of the keeper policy."""
-    if not {"observer", "observed_on"} <= set(photos.columns):
-        return []
-    ids, matrix = vectors
-    row = {photo_id: place for place, photo_id in enumerate(ids)}
-    taken = [
-        (photo_id, (observer, day))
-        for photo_id, observer, day in photos.select(
-            "photo_id", "observer", "observed_on"
-        ).iter_rows()
-        if photo_id in row and photo_id not in merged
-    ]
-    names = [photo_id for photo_id, _ in taken]
+    kept = [row for row in taken.iter_rows() if row[0] not in merged]
     return bursts(
-        names,
-        [when for _, when in taken],
-        matrix[[row[name] for name in names]],
+        [photo_id for photo_id, *_ in kept],
+        [(observer, day) for _, observer, day, _ in kept],
+        vectors[[row for *_, row in kept]],
         least=settings.burst_cosine,
     )

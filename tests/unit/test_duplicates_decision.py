@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from curation.duplicates import decision, matches
 from curation.duplicates.decision import Settings, decide, merged
-from curation.duplicates.matches import Edges, Pictures, Search
+from curation.duplicates.matches import Edges, Search
+from curation.duplicates.pictures import Pictures
 from tests import hash_tables
 
 SETTINGS = Settings()
