@@ -14,6 +14,7 @@ with hashes made from the same DCT, cropped ones with hashes of windows of the t
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,8 @@ Bits = NDArray[np.bool_]
 
 _LANCZOS = Image.Resampling.LANCZOS
 _CHUNK = 1024  # photos whose coefficients are in memory at once
+_LARGE = 500_000  # bytes of a JPEG
+_REPAYS = 128_000_000  # bytes of large JPEGs whose reading repays loading the compiler
 _COLUMNS = (
     "error", "pixels", "phash", "dhash", "thumb", "texture", "sharpness", "brightness",
     "noise",
@@ -93,7 +96,7 @@ def rows(
 def _chunk(
     data: Sequence[bytes], path: str, max_pixels: int
 ) -> list[dict[str, object]]:
-    read = _full if path == FULL else _fast
+    read = _full if path == FULL else partial(_fast, eighths=_eighths(data))
     made: list[dict[str, object]] = []
     good: list[dict[str, object]] = []
     squares: list[Squares] = []
@@ -136,12 +139,40 @@ def _full(data: bytes, max_pixels: int) -> tuple[Squares, dict[str, object]]:
     }
 
 
-def _fast(data: bytes, max_pixels: int) -> tuple[Squares, dict[str, object]]:
+def _fast(
+    data: bytes, max_pixels: int, *, eighths: images.Eighths | None
+) -> tuple[Squares, dict[str, object]]:
     """As `_full`, from a picture scaled down in the decoder."""
-    draft = images.draft(data, short_side=DRAFT_SIDE, max_pixels=max_pixels)
+    draft = images.draft(
+        data,
+        short_side=DRAFT_SIDE,
+        max_pixels=max_pixels,
+        eighths=eighths if _is_large(data) else None,
+    )
     mean, deviation = measures.level(draft.image)
     columns: dict[str, object] = {"texture": deviation, "brightness": mean / 255}
     return thumb(draft.image, box=draft.box), columns
+
+
+def _is_large(data: bytes) -> bool:
+    return len(data) >= _LARGE and data.startswith(b"\xff\xd8")
+
+
+_large_bytes = 0  # of large JPEGs that this process was given
+
+
+def _eighths(data: Sequence[bytes]) -> images.Eighths | None:
+    """The compiled reader of large JPEGs, from when it repays half a second to load.
+
+    Its pixels are Pillow's, so that it does not matter when that is.
+    """
+    global _large_bytes
+    _large_bytes += sum(len(photo) for photo in data if _is_large(photo))
+    if _large_bytes < _REPAYS:
+        return None
+    from evaluation import eighths  # slow to load
+
+    return eighths.read if eighths.COMPILED else None
 
 
 # --- from pixels to codes ------------------------------------------------------------
