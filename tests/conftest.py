@@ -5,7 +5,8 @@
   `-m network` asks for them.
 - Under CI (environment variable CI) a skipped test is a failed test, unless marked
   `gpu`, `network` or `outside`: a real part that is missing must not go unseen.
-- `demo_work` is the bundled demo, run once through the command line for all workers.
+- `demo_work` is the bundled demo, made once through the command line. Under CI it is
+  the one of a fresh clone (tests/clone.py).
 """
 
 import json
@@ -25,6 +26,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 from tests.buckets import keys, near, service
+from tests.clone import Made, clone, made_demo
 from tests.hub import hub
 from tests.labelstudio import label_studio, label_studio_server
 from tests.world import World, make
@@ -32,7 +34,16 @@ from tests.world import World, make
 if TYPE_CHECKING:
     from tests.cluster import Cluster
 
-__all__ = ["hub", "keys", "label_studio", "label_studio_server", "near", "service"]
+__all__ = [
+    "clone",
+    "hub",
+    "keys",
+    "label_studio",
+    "label_studio_server",
+    "made_demo",
+    "near",
+    "service",
+]
 
 ROOT = Path(__file__).parents[1]
 CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
@@ -68,6 +79,8 @@ def _environment(*, offline: bool) -> None:
         "NO_COLOR": "1",
         "COLUMNS": "120",
     }
+    # large pages for large arrays: the kernel's part of a model's pass is halved
+    os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
     for name in ("HF_TOKEN", "HF_ENDPOINT", "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):
         os.environ.pop(name, None)
     if offline:
@@ -225,32 +238,33 @@ def shared_tmp(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path
 
 
 @pytest.fixture(scope="session")
-def demo_work(shared_tmp: Path, counterset: Path) -> Path:
-    """Work folder of a finished `counterset demo`: to read; copy it to change it."""
-    work, output = shared_tmp / "demo", shared_tmp / "demo.json"
-    failure = shared_tmp / "demo.failed"
+def demo_work(
+    request: pytest.FixtureRequest, shared_tmp: Path, counterset: Path
+) -> Path:
+    """Work folder of a finished `counterset demo`: to read; copy it to change it.
+
+    Under CI it is a fresh clone's, which tests need anyway; else this checkout's.
+    """
+    if CI:
+        made: Made = request.getfixturevalue("made_demo")
+        return made.work
+    work, done, failure = (shared_tmp / f"demo{end}" for end in ("", ".done", ".fails"))
     with FileLock(shared_tmp / "demo.lock"):
-        if not output.exists() and not failure.exists():
-            done = subprocess.run(
-                [counterset, "demo", "--work", work, "--json"],
+        if not done.exists() and not failure.exists():
+            found = subprocess.run(
+                [counterset, "demo", "--work", work],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
                 check=False,
             )
-            if done.returncode:
-                failure.write_text(f"exit {done.returncode}\n{done.stderr[-5000:]}")
+            if found.returncode:
+                failure.write_text(f"exit {found.returncode}\n{found.stderr[-5000:]}")
             else:
-                output.write_text(done.stdout)
+                done.touch()
     if failure.exists():
         pytest.fail(f"counterset demo: {failure.read_text()}", pytrace=False)
     return work
-
-
-@pytest.fixture(scope="session")
-def demo_output(demo_work: Path) -> dict[str, Any]:
-    """What that `counterset demo --json` printed."""
-    return json.loads((demo_work.parent / "demo.json").read_text())
 
 
 @pytest.fixture(scope="session")

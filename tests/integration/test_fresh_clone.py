@@ -1,72 +1,33 @@
 """What a new user gets: a fresh clone's `make demo`, and the built wheel.
 
-Both hold only what is committed. The clone's `.venv` lends the libraries from the
-environment that runs the tests and installs the clone itself; downloading them anew is
-what `.ci/run` does, in a fresh clone too.
+Both hold only what is committed; `tests/clone.py` makes the clone.
 """
 
 import json
-import os
-import subprocess
 import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
-OFFLINE = ("--no-deps", "--no-build-isolation", "--no-index")
+from tests.clone import OFFLINE, PIP, Made, run
 
-pytestmark = pytest.mark.slow
-
-
-def run(*words: str | Path, cwd: Path, **variables: str) -> str:
-    """Standard output of a command that must succeed."""
-    left_out = ("VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONPATH")
-    environment = {k: v for k, v in os.environ.items() if k not in left_out}
-    done = subprocess.run(
-        words,
-        cwd=cwd,
-        env=environment | variables,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{words}: {done.stderr[-5000:]}"
-    return done.stdout
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("demo"),  # where CI runs, others read this demo
+]
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone whose set-up is done."""
-    path = tmp_path_factory.mktemp("clone") / "counterset"
-    run("git", "clone", "--quiet", ROOT, path, cwd=ROOT)
-    run(sys.executable, "-m", "venv", "--without-pip", ".venv", cwd=path)
-    python = path / ".venv/bin/python"
-    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    site = Path(run(python, "-c", ask, cwd=path).strip())
-    (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    install = ("install", "--ignore-installed", *OFFLINE, "--editable", path)
-    run(*PIP, "--python", python, *install, cwd=path)
-    (path / ".venv/.ready").touch()
-    return path
-
-
-def test_make_demo_in_a_fresh_clone(clone: Path) -> None:
+def test_make_demo_in_a_fresh_clone(clone: Path, made_demo: Made) -> None:
     quick_start = (clone / "README.md").read_text(encoding="utf-8").split("```sh")[1]
     assert "make demo" in quick_start.split("```")[0].splitlines()
-
-    output = run("make", "demo", cwd=clone)
 
     script = clone / ".venv/bin/counterset"
     again = json.loads(run(script, "demo", "--work", "work/demo", "--json", cwd=clone))
     assert all(stage["computed"] == 0 for stage in again["stages"])
-    report = clone / "work/demo" / again["report"]
+    report = made_demo.work / again["report"]
     assert report.is_file()
-    assert report.name in output, "make demo says where the report is"
+    assert report.name in made_demo.said, "make demo says where the report is"
     ask = "import curation; print(curation.__file__)"
     used = Path(run(clone / ".venv/bin/python", "-c", ask, cwd=clone.parent).strip())
     assert used.is_relative_to(clone)
