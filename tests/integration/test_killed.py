@@ -4,68 +4,64 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from contextlib import suppress
 
 import pytest
 
+from tests.forked import Forks
+
 MOMENTS = int(os.environ.get("COUNTERSET_KILLS", "6"))
+ROUND = MOMENTS // 3  # then from nothing again, the last time from people's answers
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_the_next_run_ends_in_the_same_bytes(world):
-    script = [sys.executable, "-m", "curation.cli"]
-    run = [*script, *world.arguments("run", "--quiet", "--json")]
-    label = [
-        *script,
-        *world.arguments("labels", "import", str(world.root / "labels.csv")),
-    ]
+def test_killed_at_any_moment_the_next_run_ends_in_the_same_bytes(world, tmp_path):
+    run = world.arguments("run", "--quiet", "--json")
+    tasks = [*run, "--until", "tasks"]
+    label = world.arguments("labels", "import", str(world.root / "labels.csv"))
+    log = world.work / "logs" / "label_events.jsonl"
 
-    def finish(command):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done
+    with Forks(tmp_path) as forks:
 
-    start = time.monotonic()
-    finish([*run, "--until", "tasks"])
-    finish(label)
-    finish(run)
-    length = time.monotonic() - start
-    release = world.release()
-    assert len(release) > 5
-    shutil.rmtree(world.work)
+        def finish(words):
+            start = time.monotonic()
+            done = forks.run(*words)
+            assert done.status == 0, done.errors
+            return time.monotonic() - start
 
-    chance = random.Random(0)
-    killed, answers = 0, 0
-    for moment in range(MOMENTS):
-        # rounds from nothing, so that early steps are hit as often as late ones
-        if moment % (MOMENTS // 3) == 0:
-            shutil.rmtree(world.work, ignore_errors=True)
-            answers = 0
-            finish([*run, "--until", "collect"])
-        log = world.work / "logs" / "label_events.jsonl"
-        command = label if moment % 3 == 1 and _fetched(world) else run
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(chance.uniform(0.2, 0.6 * length))
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            killed += 1
-        process.wait()
-        # an acknowledged answer is never lost
-        kept = log.read_bytes().count(b"\n") if log.exists() else 0
-        assert kept >= answers
-        answers = kept
-    assert killed >= MOMENTS // 3
+        finish(["--help"])
+        length = finish(tasks), finish(label), finish(run)
+        release = world.release()
+        assert len(release) > 5
 
-    finish([*run, "--until", "tasks"])
-    finish(label)
-    finish(run)
+        chance = random.Random(0)
+        killed, answers, labelled = 0, 0, False
+        for moment in range(MOMENTS):
+            if moment % ROUND == 0:
+                shutil.rmtree(world.work)
+                answers, labelled = 0, moment >= 2 * ROUND
+                for words in (tasks, label) if labelled else ():
+                    finish(words)
+            words, longest = run, length[2 if labelled else 0]
+            if moment % 3 == 1 and _fetched(world):
+                words, longest, labelled = label, length[1], True
+            process = forks.begin(*words)
+            time.sleep(chance.uniform(0.0, 0.8 * longest))
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+            killed += forks.end().status == -signal.SIGKILL
+            # an acknowledged answer is never lost
+            kept = log.read_bytes().count(b"\n") if log.exists() else 0
+            assert kept >= answers
+            answers = kept
+        assert killed >= MOMENTS // 3
+
+        for words in (tasks, label, run):
+            finish(words)
     assert world.release() == release
     assert world.json("check") == {"ok": True, "faults": []}
-    assert (world.work / "logs" / "label_events.jsonl").read_bytes().count(b"\n") == 64
+    assert log.read_bytes().count(b"\n") == 64
 
 
 def _fetched(world) -> bool:
