@@ -64,6 +64,9 @@ def _chosen(control: str, choice: str) -> dict[str, Any]:
     }
 
 
+ASKED = "asked of 5,000 photos: 15 s, 5 s; 60 s, -, 3 s wall, in this order"
+
+
 def measured(what: str, call: Callable[[], dict[str, Any]], *shown: str) -> None:
     """Call, and print how long it took and some of what it says."""
     wall, cpu = time.perf_counter(), time.process_time()
@@ -105,6 +108,7 @@ def change(server: Studio, project: int, people: Sequence[Person]) -> None:
 
 def measure(folder: Path, server: Studio, count: int) -> None:
     """Push, push again, pull, pull again."""
+    print(f"{count:,} photos; {ASKED}", flush=True)
     labels = {"documents": str(server.documents)}
     route = planted(folder / "asked", count, labels=labels)
     studio = LabelStudio(server.url, server.token)
@@ -133,7 +137,7 @@ def main() -> None:
         folder = Path(name)
         data, documents = folder / "data", folder / "documents"
         labelstudio.seeded(home, data)
-        server = Studio(labelstudio.start(home, data, documents), documents)
+        server = Studio(labelstudio.start(home, data, documents), folder)
         try:
             measure(folder, server, count)
         finally:

@@ -22,6 +22,7 @@ whose truth is known.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,9 @@ from curation.pipeline import Route
 from curation.stages import resolve
 
 Row = dict[str, Any]
+
+WIDE = 100
+"""Columns of `text` at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +296,7 @@ def _why(guess: Forecast, now: float, width: float, fresh: int) -> str:
 
 
 def text(result: Mapping[str, Any]) -> str:
-    """What each class still needs, for a person."""
+    """What each class still needs, for a person, at most `WIDE` columns wide."""
     lines = [
         f"{'class':<20}{'drop':>7}  {'95 % interval':<17}{'width':>6}{'photos':>8}"
         f"{'more':>8}  {'range':<15}{'labels':>8}{'left':>7}"
@@ -307,13 +311,14 @@ def text(result: Mapping[str, Any]) -> str:
             f"{row['class']:<20}{_points(row['drop']):>7}  {interval:<17}"
             f"{_points(row['width']):>6}{row['photos']:>8,}{more:>8}  "
             f"{between if row['more_photos'] else '':<15}"
-            f"{row['labels']:>8,}{row['left']:>7,}  {row['why']}"
+            f"{row['labels']:>8,}{row['left']:>7,}"
         )
-    lines.append(
-        f"\n{result['labels']:,} more labels until every interval that can be is "
+        lines += [f"  {line}" for line in wrap(row["why"], WIDE - 2)]
+    told = (
+        f"{result['labels']:,} more labels until every interval that can be is "
         f"narrower than {result['width']:g} points; `range` holds in four of five cases"
     )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *wrap(told, WIDE)])
 
 
 def _points(value: float | None) -> str:

@@ -4,13 +4,15 @@
 
 installs it where it is missing (`scripts/labelstudio.sh`), starts it on loopback
 without any connection outside, and stops it at Ctrl-C. Its data, with the key and
-password that were made for it, are in the folder `--data`; nobody else can read them.
+password that were made for it, are in the folder `--data`, beside the documents when
+that is left out; nobody else can read them.
 """
 
 import argparse
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -100,7 +102,10 @@ def start(
     Raises:
         RuntimeError: it did not start, or something else answers at its port.
     """
-    data.mkdir(parents=True, exist_ok=True)
+    if port and _answered(port):  # it would start on the next port, and say nothing
+        message = f"port {port} is taken by another program; choose another with --port"
+        raise RuntimeError(message)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     documents.mkdir(parents=True, exist_ok=True)
     token, password = (_secret(data / name) for name in ("token", "password"))
     port = port or free_port()
@@ -180,6 +185,12 @@ def _secret(path: Path) -> str:
     return path.read_text()
 
 
+def _answered(port: int) -> bool:
+    """Whether some program of this machine listens at a port."""
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
 def free_port() -> int:
     """A port of this machine that nobody listens at."""
     with socket.socket() as taken:
@@ -189,20 +200,29 @@ def free_port() -> int:
 
 def main() -> None:
     """Install, start, tell, and wait."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("work/labelstudio"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="default: beside --documents")
     parser.add_argument("--documents", type=Path, default=Path("work/labels"))
     parser.add_argument("--port", type=int, default=8080)
     asked = parser.parse_args()
+    data = asked.data or asked.documents.parent / "labelstudio"
     home = install()
+    # to end this program ends the server: it would keep the port
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    first = "" if (data / "token").exists() else ", which makes its database first"
+    print(f"starting Label Studio{first}", file=sys.stderr, flush=True)
     try:
-        server = start(home, asked.data, asked.documents, port=asked.port)
+        server = start(home, data, asked.documents, port=asked.port)
     except RuntimeError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     print(f"Label Studio: {server.url}   log in as {EMAIL}")
-    print(f"password: cat {asked.data / 'password'}\n")
+    print(f"password: cat {data / 'password'}\n")
     print(f"export LABEL_STUDIO_URL={server.url}")
-    print(f"export LABEL_STUDIO_API_KEY=$(cat {asked.data / 'token'})", flush=True)
+    print(f"export LABEL_STUDIO_API_KEY=$(cat {data / 'token'})", flush=True)
     try:
         sys.exit(server.process.wait())
     except KeyboardInterrupt:

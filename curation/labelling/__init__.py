@@ -58,6 +58,17 @@ def marked(description: str) -> tuple[str, str, str] | None:
     return None if found is None else (found[1], found[2], found[3])
 
 
+def anew(kind: Kind) -> str:
+    """The command that makes another project of a kind.
+
+    Example:
+        >>> anew("adjudication")
+        '`counterset labels push --adjudicate --new`'
+    """
+    words = " --adjudicate" if kind == "adjudication" else ""
+    return f"`counterset labels push{words} --new`"
+
+
 def campaign(route: "Route", kind: Kind) -> Mapping[str, Any] | None:
     """Latest row of `label_projects` of a kind; None before the first push."""
     rows = [

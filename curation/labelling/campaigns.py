@@ -125,7 +125,7 @@ def _lost(
         )
     if row["server"] != here:
         what += f"; it was made on {row['server']}: is LABEL_STUDIO_URL right?"
-    message = f"{what}. {SAFE}; `counterset labels push --new` makes another project"
+    message = f"{what}. {SAFE}; {labelling.anew(row['kind'])} makes another project"
     return LabelStudioError(message, url=f"{studio.url}/projects/{number}")
 
 
@@ -229,7 +229,7 @@ def settle(
     row = campaign.row
     changed = interface.compared(row["interface"] if row else ours, project.interface)
     if changed and interface.compared(ours, project.interface):
-        raise _by_hand(studio, project, changed, known=row is not None)
+        raise _by_hand(studio, campaign, changed)
     same = row is not None and (row["interface"], row["instructions"]) == (ours, guide)
     notices = []
     if not same and project.interface != ours:
@@ -249,20 +249,20 @@ def settle(
 
 
 def _by_hand(
-    studio: LabelStudio, project: Project, changed: list[str], *, known: bool
+    studio: LabelStudio, campaign: Campaign, changed: list[str]
 ) -> LabelStudioError:
     what = (
         "was changed on the server since the last push"
-        if known
+        if campaign.row
         else "is not what this dataset.toml asks for"
     )
     lines = "".join(f"\n  {line}" for line in changed)
     message = (
-        f"the labelling interface of project {project.id} ({project.title}) {what}; "
+        f"the labelling interface of {campaign.title} {what}; "
         f"nothing was pushed:{lines}\nPut it back there, or write the change into "
-        "dataset.toml, or `counterset labels push --new` makes another project"
+        f"dataset.toml, or {labelling.anew(campaign.kind)} makes another project"
     )
-    return LabelStudioError(message, url=f"{studio.url}/projects/{project.id}")
+    return LabelStudioError(message, url=f"{studio.url}/projects/{campaign.number}")
 
 
 def _refuse_removed(
@@ -276,7 +276,7 @@ def _refuse_removed(
         message = (
             "dataset.toml lacks backgrounds that people chose in project "
             f"{campaign.number} ({campaign.project.title}): {counts}; nothing was "
-            "pushed. Put them back, or `counterset labels push --new` makes another "
+            f"pushed. Put them back, or {labelling.anew(campaign.kind)} makes another "
             "project"
         )
         url = f"{studio.url}/projects/{campaign.number}"

@@ -51,7 +51,10 @@ def push(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Put open questions into Label Studio, most informative first; each photo once."""
+    """Put open questions into Label Studio, most informative first; each photo once.
+
+    LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY say where it is, and in whose name.
+    """
     from curation.labelling import push as pushing
     from curation.labelstudio import LabelStudio
 
@@ -87,7 +90,10 @@ def pull(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fetch what annotators answered since the last pull; nothing is counted twice."""
+    """Fetch what annotators answered since the last pull; nothing is counted twice.
+
+    LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY say where it is, and in whose name.
+    """
     from curation.labelling import pull as pulling
     from curation.labelling import watch as watching
     from curation.labelstudio import LabelStudio

@@ -58,7 +58,7 @@ MEANINGS = {
 }
 """What each defect means, for annotators."""
 
-_COLUMN = "flex:0 0 320px; max-width:320px; overflow-wrap:anywhere"
+_COLUMN = "flex:0 0 260px; max-width:260px; overflow-wrap:anywhere"
 _VARIABLE = re.compile(r"\$\w")
 
 _CRITERIA_KEYS = dict(zip(CRITERIA, "qwer", strict=True))

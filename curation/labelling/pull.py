@@ -19,6 +19,7 @@ from curation.errors import InputError
 from curation.labelling import answers, interface, reading, whereabouts
 from curation.labelling.people import Pseudonyms
 from curation.labelling.seen import Look, Row, Seen, Task, answered
+from curation.labelling.tasks import NONE
 from curation.labelstudio import LabelStudio, Project
 from curation.pipeline import Route
 from curation.schemas import SKIPPED, WITHDRAWN
@@ -32,8 +33,6 @@ BATCH = 500
 
 SHOWN = 100
 """Faults that are listed; the rest are counted."""
-
-_NONE = "none"  # proposed background of a task whose proposal abstained
 
 
 @dataclass(slots=True)
@@ -208,7 +207,7 @@ class _Pull:
             "task": task["id"],
             "photo_id": photo,
             "use": "adjudication" if row["kind"] == "adjudication" else "question",
-            "proposal": shown if shown and shown != _NONE else None,
+            "proposal": shown if shown and shown != NONE else None,
             "image": str(data.get(interface.IMAGE, "")),
             "at": self.at,
         }
@@ -262,8 +261,8 @@ def pull(route: Route, studio: LabelStudio) -> dict[str, Any]:
     Returns: `campaigns`; `tasks` looked at; `annotations` that were new, changed or
         deleted; `events` (answers) added, of these `skipped`, `withdrawn`, and
         `edited` (by someone else than who made the annotation); annotations `deleted`
-        and `tasks_deleted`; `faults` (annotations on the server that nothing could be
-        read from: campaign, task, annotation, fault) and `notices`.
+        and `tasks_deleted`; `faults` (annotations that nothing could be read from:
+        campaign, task, annotation, fault, url of its page if there) and `notices`.
 
     Raises:
         InputError: nothing was pushed yet.
@@ -289,7 +288,7 @@ def pull(route: Route, studio: LabelStudio) -> dict[str, Any]:
     for row, project in there:
         run.notices += whereabouts.by_hand(row, project)
         done.append(run.read(row, project, cursors.get(row["campaign"])))
-    faults, readable = _faults(run)
+    faults, readable = _faults(run, {row["campaign"]: p.id for row, p in there})
     tasks = readable | {
         (row["campaign"], row["task"])
         for row in seen.rows
@@ -318,7 +317,9 @@ def _now() -> str:
 # answers ------------------------------------------------------------------------------
 
 
-def _faults(run: _Pull) -> tuple[list[dict[str, Any]], set[Task]]:
+def _faults(
+    run: _Pull, projects: Mapping[str, int]
+) -> tuple[list[dict[str, Any]], set[Task]]:
     """What cannot be read, and tasks of what could not before and can be now."""
     faults, readable = [], set()
     for (campaign, number), row in sorted(run.seen.last.items()):
@@ -329,7 +330,9 @@ def _faults(run: _Pull) -> tuple[list[dict[str, Any]], set[Task]]:
             fault = reading.read(json.loads(row["raw"]), run.route.config).fault
         if fault:
             name = {"campaign": campaign, "task": row["task"], "annotation": number}
-            faults.append(name | {"fault": fault})
+            page = f"{run.studio.url}/projects/{projects.get(campaign)}/data?task="
+            url = f"{page}{row['task']}" if campaign in projects else None
+            faults.append(name | {"fault": fault, "url": url})
         else:
             readable.add((campaign, row["task"]))
     return faults, readable

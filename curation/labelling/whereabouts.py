@@ -53,9 +53,10 @@ def located(
         if latest[row["kind"]] == row["campaign"] or not found
     ]
     if not found:
+        newest = labelling.anew(gone[-1]["kind"])
         message = (
             f"{'; '.join(lines)}: is LABEL_STUDIO_URL right? Answers that were pulled "
-            "stay; `counterset labels push --new` makes another project"
+            f"stay; {newest} makes another project"
         )
         raise LabelStudioError(message, url=studio.url)
     return found, [f"{line}; its answers stay" for line in lines]
