@@ -6,7 +6,7 @@ variables, so it follows the theme.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from curation.reports.facts import Estimate
@@ -94,22 +94,42 @@ class Scatter:
         whole = [p for p in points if p.across.known and p.up.known]
         spots = [(self.x(p.across.value or 0), self.y(p.up.value or 0)) for p in whole]
         taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in spots]
+        lines = [line for p in whole for line in self._whiskers(p)]
         placed = []
         for point, (x, y) in zip(whole, spots, strict=True):
-            spot = self._label(point.label, x, y, taken) if point.label else (0, 0, "")
-            label_x, label_y, anchor = spot
+            label_x, label_y, anchor = 0.0, 0.0, ""
+            # off the whiskers where there is room; on one rather than not at all
+            for off in (lines, []):
+                if point.label and not anchor:
+                    label_x, label_y, anchor = self._label(
+                        point.label, x, y, taken, off
+                    )
             placed.append(Placed(point, x, y, label_x, label_y, anchor))
         return placed
 
+    def _whiskers(self, point: Point) -> Iterator["_Box"]:
+        """The intervals' lines, as boxes."""
+        x, y = self.x(point.across.value or 0), self.y(point.up.value or 0)
+        if point.across.bounded:
+            ends = point.across.low or 0, point.across.high or 0
+            yield self.x(ends[0]), y - 1, self.x(ends[1]), y + 1
+        if point.up.bounded:
+            ends = point.up.low or 0, point.up.high or 0
+            yield x - 1, self.y(ends[1]), x + 1, self.y(ends[0])
+
     def _label(
-        self, text: str, x: float, y: float, taken: list["_Box"]
+        self, text: str, x: float, y: float, taken: list["_Box"], lines: list["_Box"]
     ) -> tuple[float, float, str]:
         width = 6.6 * len(text)
         for down in (4, -9, 17, -20, 28, -32, 40):
             for anchor, left in (("start", x + 10), ("end", x - 10 - width)):
                 box = (left, y + down - 10, left + width, y + down + 3)
                 inside = box[0] >= 2 and box[2] <= self.side - 2 and box[1] >= 2
-                if inside and box[3] <= self.top + self.room and _free(box, taken):
+                if (
+                    inside
+                    and box[3] <= self.top + self.room
+                    and _free(box, [*taken, *lines])
+                ):
                     taken.append(box)
                     start = left if anchor == "start" else left + width
                     return round(start, 2), round(y + down, 2), anchor

@@ -51,6 +51,7 @@ class Facts:
         config: the dataset's configuration.
         frames: every table of `curation.schemas`, an empty frame for one not given.
         given: names of the tables that were given and have rows.
+        there: names of the tables that were given.
         results: objects of `evaluate`'s JSON.
         truth: what a demonstration planted; empty for real work.
         provenance: versions, models, recipes.
@@ -61,6 +62,7 @@ class Facts:
     frames: Mapping[str, pl.DataFrame]
     given: frozenset[str]
     results: Sequence[Mapping[str, object]] = ()
+    there: frozenset[str] = frozenset()
     truth: Mapping[str, object] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
     gold: Mapping[tuple[str, str], str] = field(default_factory=dict)
@@ -120,6 +122,7 @@ def gather(
         frames=frames,
         given=frozenset(name for name, frame in frames.items() if frame.height),
         results=results,
+        there=frozenset(tables),
         truth=truth or {},
         provenance=provenance or {},
         gold=gold or {},

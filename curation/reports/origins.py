@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -10,6 +11,7 @@ from curation import licences
 from curation.release.portable import portable
 from curation.reports.cards import Credit, credits_of
 from curation.reports.facts import Facts
+from curation.reports.wording import num, thousands
 
 TERMS = (
     "asks nothing", "name the author", "name the author, share alike",
@@ -98,11 +100,22 @@ def provenance(facts: Facts) -> list[tuple[str, list[tuple[str, str]]]]:
     for key, value in facts.provenance.items():
         if key == "agreement":  # has a section of its own
             continue
-        if isinstance(value, Mapping):
+        if key == "annotators" and isinstance(value, Mapping):
+            headed.append((key, [_measure(str(k), v) for k, v in value.items()]))
+        elif isinstance(value, Mapping):
             headed.append((key, [(str(k), _words(v)) for k, v in value.items()]))
         else:
             plain.append((key, _words(value)))
     return ([("", plain)] if plain else []) + headed
+
+
+def _measure(name: str, found: Mapping[str, Any]) -> tuple[str, str]:
+    """A measure over all annotators, see `curation.provenance.quality`."""
+    told = f"{num(100 * found['share'])} % of {thousands(found['n'])} answers"
+    if found["annotators"] > 1:
+        ends = (f"{num(100 * found[end])} %" for end in ("lowest", "highest"))
+        told += f"; single annotators {' to '.join(ends)}"
+    return name.replace("_", " "), told
 
 
 def _words(value: object) -> str:

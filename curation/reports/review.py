@@ -78,6 +78,7 @@ class Twin:
     """A photo merged into its keeper, or suggested to be."""
 
     card: Card
+    merged: bool
     reason: str
     variant: str
     distance: str
@@ -85,11 +86,15 @@ class Twin:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A keeper and its duplicates."""
+    """A keeper and its duplicates, or look-alikes."""
 
     keeper: Card
     twins: tuple[Twin, ...]
-    decision: str
+
+    @property
+    def kept(self) -> bool:
+        """Whether something was merged into it."""
+        return any(twin.merged for twin in self.twins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +105,10 @@ class Duplicates:
         counts: merges and suggestions by (decision, reason, variant).
         clusters: some to look at.
         merged, suggested: photos and pairs.
-        bursts: photos that stay with another of the same observer and day.
-        leaks: (name, photos, whether they are dropped) of each other set.
+        bursts: how many there are of photos of one observer and day; `in_bursts` is
+            how many photos they hold.
+        leaks: (name, photos, whether they are dropped) of each other set the photos
+            were compared with.
     """
 
     counts: tuple[tuple[str, str, str, int], ...]
@@ -109,12 +116,14 @@ class Duplicates:
     merged: int
     suggested: int
     bursts: int
+    in_bursts: int
     leaks: tuple[tuple[str, int, bool], ...]
 
 
 def duplicates(facts: Facts, album: Album) -> Duplicates:
     """Duplicate clusters, of every kind of decision some."""
     decided = facts.frame("duplicates")
+    together = decided.filter(pl.col("decision") == "burst")
     frame = decided.filter(pl.col("decision") != "burst").with_columns(
         pl.col("variant").fill_null("").alias("variant")
     )
@@ -139,25 +148,29 @@ def duplicates(facts: Facts, album: Album) -> Duplicates:
         clusters=tuple(cluster for cluster in clusters if cluster.twins),
         merged=decisions.get("merge", 0),
         suggested=decisions.get("suggest", 0),
-        bursts=decided.height - frame.height,
+        bursts=together["keeper"].n_unique(),
+        in_bursts=pl.concat([together["photo_id"], together["keeper"]]).n_unique(),
         leaks=_leaks(facts),
     )
 
 
 def _leaks(facts: Facts) -> tuple[tuple[str, int, bool], ...]:
     """Photos that other sets have too; empty where none was compared with."""
-    if not facts.has("leaks"):
+    if "leaks" not in facts.there:
         return ()
-    sets = facts.frame("leaks").group_by("set").agg(
-        pl.col("photo_id").n_unique(), pl.col("dropped").any()
-    )  # fmt: skip
-    return tuple(sets.sort("set").iter_rows())
+    section = facts.config.dedup
+    found = facts.frame("leaks").group_by("set").agg(pl.col("photo_id").n_unique())
+    photos = dict(found.iter_rows())
+    # a set that has none of them has no row
+    names = sorted({path.stem for path in section.against} | photos.keys())
+    return tuple((name, photos.get(name, 0), section.drop_leaks) for name in names)
 
 
 def _cluster(keeper: str, rows: Sequence[Row], made: Mapping[str, Card]) -> Cluster:
     twins = tuple(
         Twin(
             card=made[row["photo_id"]],
+            merged=row["decision"] == "merge",
             reason=row["reason"],
             variant="" if row["variant"] == "identity" else row["variant"],
             distance=_distance(row["reason"], row["distance"]),
@@ -165,7 +178,7 @@ def _cluster(keeper: str, rows: Sequence[Row], made: Mapping[str, Card]) -> Clus
         for row in rows
         if row["photo_id"] in made
     )
-    return Cluster(made[keeper], twins, rows[0]["decision"])
+    return Cluster(made[keeper], twins)
 
 
 def _distance(reason: str, value: float) -> str:

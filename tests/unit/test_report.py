@@ -11,8 +11,9 @@ from PIL import Image
 
 from curation import reports
 from curation.config import Dataset, parse
-from curation.reports import facts, page
+from curation.reports import charts, facts, page
 from curation.reports.album import Album
+from curation.reports.facts import Estimate
 from curation.schemas import CRITERIA, from_rows
 from evaluation.intervals import wilson
 
@@ -430,10 +431,54 @@ def test_bursts_and_other_sets_are_told():
         ],
         "leaks",
     )  # fmt: skip
+    section = arguments["config"].dedup
+    against = [Path(f"{name}.parquet") for name in ("val", "train", "test")]
+    arguments["config"] = arguments["config"].model_copy(
+        update={"dedup": section.model_copy(update={"against": against})}
+    )
     said = text(page_of(arguments))
-    assert "1 photo is of a burst with another" in said
+    assert "2 photos are of a burst: no copies" in said
     assert "2 photos are also in val, and used all the same" in said
     assert "1 photo is also in train" in said
+    assert "No photo is in test." in said
+    tables["duplicates"] = from_rows([burst], "duplicates")
+    del tables["leaks"]
+    said = text(page_of(arguments))
+    assert "No photo was merged or suggested. 2 photos are of a burst" in said
+    assert "compared with no other set" in said
+
+
+def test_a_keeper_may_have_a_duplicate_and_a_look_alike():
+    arguments = world()
+    tables = arguments["tables"]
+    keeper = tables["photos"]["photo_id"].to_pylist()[-1]
+    found = {row["decision"]: row for row in tables["duplicates"].to_pylist()}
+    rows = [found[name] | {"keeper": keeper} for name in ("merge", "suggest")]
+    tables["duplicates"] = from_rows(rows, "duplicates")
+    told = re.findall(r'<p class="tag"><b>([a-z-]+)</b>', page_of(arguments))
+    assert sorted(told[:3]) == ["kept", "merged", "suggested"]
+
+
+def test_labels_of_points_keep_off_intervals_where_there_is_room():
+    square = charts.Scatter()
+    across, up = Estimate(50, 20, 80), Estimate(50, 45, 55)
+    (placed,) = square.place([charts.Point("a name", across, up)])
+    assert placed.anchor
+    assert not placed.label_y - 10 <= placed.y <= placed.label_y + 3
+    # without room, on the interval rather than nowhere
+    tight = charts.Scatter(side=80, left=4, top=20, room=6)
+    everywhere = Estimate(50, 0, 100)
+    (placed,) = tight.place([charts.Point("abc", everywhere, everywhere)])
+    assert placed.anchor
+
+
+def test_measures_of_annotators_are_told_in_words():
+    share = {"share": 0.026, "n": 2116, "lowest": 0.0136, "highest": 0.036}
+    provenance = {"annotators": {"cannot_tell": share | {"annotators": 3}}}
+    said = text(page_of(world() | {"provenance": provenance}))
+    assert (
+        "cannot tell 2.6 % of 2 116 answers; single annotators 1.4 % to 3.6 %" in said
+    )
 
 
 def test_without_truth_nothing_is_claimed(html):
