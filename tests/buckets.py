@@ -1,6 +1,7 @@
 """A bucket service for tests: moto's server, which keeps to a bucket's CORS rules."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -94,10 +95,15 @@ def keys(monkeypatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def near(tmp_path_factory):
-    """A server that may ask services of its own network, as a bucket on loopback is."""
+    """A server that may ask services of its own network, as a bucket on loopback is.
+
+    Tests may kill it, and then `restart` it. Those that use it are to be in the group
+    `near`, and to delete the projects they make.
+    """
     folder = tmp_path_factory.mktemp("near")
     studio = launch(folder, more={"SSRF_PROTECTION_ENABLED": "false"})
     yield studio
-    studio.server.stop()
+    studio.server.kill()
+    shutil.rmtree(folder, ignore_errors=True)

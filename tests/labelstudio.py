@@ -1,12 +1,18 @@
-"""The real Label Studio for tests: one server for all, and annotators with accounts.
+"""The real Label Studio for tests: servers, and annotators with accounts.
 
 Its environment is installed by `make test` (scripts/labelstudio.sh). Without it these
 tests are skipped, which under CI is a failure. Each test makes projects of its own.
+
+A start costs seconds, so there are two servers for all tests: `label_studio`, as
+`make labelstudio` starts it, and `near` (tests/buckets.py), which may post to this
+machine and which tests may kill. Tests of the second are in xdist's group `near`, so
+that one worker starts it.
 """
 
 import os
 import re
 import shutil
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,10 +44,16 @@ class Person:
 
 @dataclass(slots=True)
 class Studio:
-    """A server of the tests, and the folder whose files it may show."""
+    """A server of the tests, the folder it is in, and what else it was started with."""
 
     server: labelstudio.Server
-    documents: Path
+    folder: Path
+    more: dict[str, str] | None = None
+
+    @property
+    def documents(self) -> Path:
+        """Folder whose files it may show."""
+        return self.folder / "documents"
 
     @property
     def url(self) -> str:
@@ -64,6 +76,14 @@ class Studio:
             headers={"Authorization": f"Token {token or self.token}"},
             timeout=60,
             **more,
+        )
+
+    def restart(self) -> None:
+        """Start it again, dead or alive, at its address: it goes on where it was."""
+        port = int(self.url.rpartition(":")[2])
+        self.server.kill()
+        self.server = labelstudio.start(
+            needed(), self.folder / "data", self.documents, port=port, more=self.more
         )
 
     def annotator(self, name: str) -> Person:
@@ -115,21 +135,13 @@ def needed() -> Path:
     return HOME
 
 
-def launch(
-    folder: Path, *, port: int = 0, more: dict[str, str] | None = None
-) -> Studio:
-    """A server of one's own, in a folder: for tests that stop or kill it.
-
-    Started again on the same folder and port, it goes on where it was. `more` are
-    further environment variables.
-    """
-    home = needed()
-    data, documents = folder / "data", folder / "documents"
-    if not data.exists():
-        with FileLock(home / "seed.lock"):
-            labelstudio.seeded(home, data)
-    server = labelstudio.start(home, data, documents, port=port, more=more)
-    return Studio(server, documents)
+def launch(folder: Path, *, more: dict[str, str] | None = None) -> Studio:
+    """A server in a folder; `more` are further environment variables."""
+    home, data = needed(), folder / "data"
+    with FileLock(home / "seed.lock"):
+        labelstudio.seeded(home, data)
+    server = labelstudio.start(home, data, folder / "documents", more=more)
+    return Studio(server, folder, more)
 
 
 @pytest.fixture(scope="session")
@@ -145,7 +157,8 @@ def label_studio_server(tmp_path_factory):
 @pytest.fixture
 def label_studio(label_studio_server):
     """The server that tests share; what a test leaves there is no other test's find."""
-    yield label_studio_server
-    door = LabelStudio(label_studio_server.url, label_studio_server.token)
-    for project in door.projects():
-        door.delete_project(project.id)
+    studio = label_studio_server
+    yield studio
+    with closing(LabelStudio(studio.url, studio.token)) as door:
+        for project in door.projects():
+            door.delete_project(project.id)

@@ -193,7 +193,13 @@ class Link:
 
     def version(self) -> str:
         """Of the server; an error when it is no Label Studio."""
-        about = self.ask("GET", "/api/version")
+        try:
+            about = self.ask("GET", "/api/version")
+        except LabelStudioError as error:
+            if error.status != 404:
+                raise
+            what = "404, there is no such page"
+            raise self.strange(what) from None
         if not isinstance(about, dict) or "label-studio-os-package" not in about:
             raise self.strange(json.dumps(about)[:100])
         return str(about.get("release", "unknown"))

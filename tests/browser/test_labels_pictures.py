@@ -18,7 +18,7 @@ from scripts.labelstudio import free_port
 from tests.browser.chromium import NEEDED
 from tests.labelstudio import PASSWORD
 
-pytestmark = NEEDED
+pytestmark = [*NEEDED, pytest.mark.xdist_group("near")]
 
 # the picture itself, not the small ones in the list of tasks
 WIDEST = """

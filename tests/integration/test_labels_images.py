@@ -23,6 +23,8 @@ from scripts.labelstudio import free_port
 from tests import buckets
 from tests.world import World
 
+NEAR = pytest.mark.xdist_group("near")
+
 
 @pytest.fixture
 def mixed(world: World) -> World:
@@ -194,6 +196,7 @@ def in_bucket(service, name: str, **more) -> dict[str, str]:
     return {"images": "s3", "bucket": name, "endpoint": service.url} | more
 
 
+@NEAR
 def test_a_bucket_is_filled_once(mixed, service, keys):
     service.bucket("filled")
     with route_of(mixed, **in_bucket(service, "filled", prefix="/zoo/")) as route:
@@ -220,6 +223,7 @@ def test_a_bucket_is_filled_once(mixed, service, keys):
         }  # fmt: skip
 
 
+@NEAR
 def test_a_bucket_shows_once_its_rules_let_it(mixed, service, keys, near, login):
     service.bucket("shown")
     with route_of(mixed, **in_bucket(service, "shown")) as route:
@@ -245,6 +249,7 @@ def test_a_bucket_shows_once_its_rules_let_it(mixed, service, keys, near, login)
         assert "the object is not in the bucket (push again)" in problem
 
 
+@NEAR
 def test_a_bucket_that_is_not_connected(mixed, service, keys, near, login):
     service.bucket("apart")
     with route_of(mixed, **in_bucket(service, "apart")) as route:
@@ -264,6 +269,7 @@ def test_a_bucket_in_the_servers_own_network(mixed, service, keys, label_studio,
     assert buckets.KEYS["AWS_SECRET_ACCESS_KEY"] not in str(error.value)
 
 
+@NEAR
 def test_buckets_that_cannot_be_used(mixed, service, keys, monkeypatch):
     with (
         route_of(mixed, **in_bucket(service, "nowhere")) as route,
@@ -282,6 +288,7 @@ def test_buckets_that_cannot_be_used(mixed, service, keys, monkeypatch):
         images.place(route, photos_of(route))
 
 
+@NEAR
 def test_passing_credentials_are_not_handed_on(
     mixed, service, keys, near, monkeypatch, login
 ):

@@ -15,12 +15,13 @@ import requests
 
 from curation.errors import ConfigError, InputError, LabelStudioError
 from curation.labelling import people, pull, watch
-from curation.labelstudio import host
+from curation.labelstudio import LabelStudio, host
 from curation.pipeline import Route
 from curation.schemas import QUESTIONS, from_rows
 from curation.shelf import Shelf
 from curation.stages import resolve
 from tests.labelled import Room, photo, said
+from tests.standins.between import Between
 
 PHOTOS = [photo(place) for place in range(6)]
 DATA = {
@@ -193,6 +194,9 @@ def test_bad_annotations_are_listed_and_kept(room, team, label_studio):
 
     found = room.pull()
 
+    number, task = room.projects["a"].id, room.tasks["a", photo(0)]
+    page = f"{label_studio.url}/projects/{number}/data?task={task}"
+    assert found["faults"][0]["url"] == page
     faults = {row["annotation"]: row["fault"] for row in found["faults"]}
     assert "unknown choice 'lava'" in faults.pop(lava)
     assert "no background" in faults.pop(empty)
@@ -229,6 +233,28 @@ def test_a_known_photo_imported_by_hand_is_taken_in(room, team):
     assert room.standing() == {(0, _names(room, team)[0]): "grass"}
     adopted = room.log("label_tasks")[-1]
     assert (adopted["task"], adopted["proposal"]) == (task, "grass")
+
+
+def test_a_key_that_ends_midway_loses_nothing(room, team, label_studio, monkeypatch):
+    monkeypatch.setattr("curation.labelstudio.reading.BATCH", 2)
+    for place in range(6):
+        room.answer(team[0], place, said("snow"))
+    exports = []
+
+    def spoil(method, path):
+        if path.endswith("/export"):
+            exports.append(path)
+        return (401, b'{"detail": "Invalid token."}') if len(exports) > 1 else None
+
+    with Between(label_studio.url, spoil) as between, Shelf(room.work).lock() as shelf:
+        door = LabelStudio(between.url, label_studio.token, patience=0)
+        with pytest.raises(ConfigError, match="LABEL_STUDIO_API_KEY is unknown to"):
+            pull.pull(Route(shelf, room.settings), door)
+    assert len(room.log("annotations")) == 2
+    assert room.log("label_events") == room.log("pulls") == []
+    found = room.pull()
+    assert (found["annotations"], found["events"]) == (4, 6 * len(QUESTIONS))
+    assert len(room.log("annotations")) == 6
 
 
 def test_a_configuration_changed_by_hand_is_told(room, team, label_studio):

@@ -9,36 +9,33 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
 
 from curation.shelf import Shelf
 from tests.labelled import Room, photo, said
-from tests.labelstudio import launch
 
-KILLS = int(os.environ.get("COUNTERSET_LABEL_KILLS", "6"))
-PHOTOS = 400
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("near")]
+
+KILLS = int(os.environ.get("COUNTERSET_LABEL_KILLS", "4"))
+PHOTOS = 160
 EVENTS = ("photo_id", "question", "answer", "annotator", "created_at", "supersedes")
+# small requests and writes, so that a kill falls between and into many of them
+PROGRAM = """
+from curation.labelling import pull
+from curation.labelstudio import reading
+pull.BATCH, reading.BATCH, reading.PAGE = 10, 10, 50
+from curation.cli import main
+main()
+"""
 
 
-@pytest.fixture
-def server(tmp_path):
-    """A server of one's own, which may be killed; the last one that runs is stopped."""
-    folder, running = tmp_path / "server", []
-
-    def start(port=0):
-        running.append(launch(folder, port=port))
-        return running[-1]
-
-    yield start
-    running[-1].server.kill()
-
-
-@pytest.fixture
-def room(tmp_path, server):
+@pytest.fixture(scope="module")
+def asked(near, tmp_path_factory):
     """A campaign with two annotations of most photos, one of which is bad."""
-    room = Room(tmp_path / "room", server())
+    room = Room(tmp_path_factory.mktemp("pulls") / "room", near)
     people = [room.studio.annotator(name) for name in ("ann", "bob")]
     room.campaign("a", [photo(place) for place in range(10)])
     project = room.projects["a"].id
@@ -61,6 +58,7 @@ def room(tmp_path, server):
     more[0]["annotations"][0] |= said("lava")
     numbers = room.door.import_tasks(project, more)
     row = room.log("label_tasks")[0]
+    Shelf(room.work).secret("annotators")
     with Shelf(room.work).lock() as shelf:
         shelf.append(
             "label_tasks",
@@ -69,8 +67,19 @@ def room(tmp_path, server):
                 for place, task in enumerate(numbers, 10)
             ],
         )
-    yield room
+    shutil.copytree(room.work, room.folder / "kept")
+    room.pull()
+    yield room, _outcome(room)
     room.close()
+
+
+@pytest.fixture
+def room(asked):
+    """The campaign, which nobody has pulled yet; and what a pull is to end in."""
+    room, expected = asked
+    _restored(room)
+    assert len(expected[1]) == 2 * (PHOTOS - 10)
+    return room, expected
 
 
 def _outcome(room):
@@ -85,101 +94,69 @@ def _outcome(room):
     return events, last, len(room.log("annotations"))
 
 
-def _pull(room):
-    """A pull by itself; its exit code, and what it told."""
-    done = subprocess.run(
-        room.command, env=os.environ | room.studio.environment,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stderr
-
-
-def _restored(room, kept):
+def _restored(room):
     """The work folder as it was before any pull."""
     shutil.rmtree(room.work)
-    shutil.copytree(kept, room.work)
+    shutil.copytree(room.folder / "kept", room.work)
 
 
-@pytest.mark.slow
-def test_killed_at_any_moment_the_next_pull_makes_it_good(room, tmp_path):
-    kept = tmp_path / "kept"
-    shutil.copytree(room.work, kept)
-    (room.work / "secrets").mkdir(exist_ok=True)
-    Shelf(room.work).secret("annotators")
-    shutil.copytree(room.work / "secrets", kept / "secrets", dirs_exist_ok=True)
-    start = time.monotonic()
-    code, told = _pull(room)
-    length = time.monotonic() - start
-    assert code == 0, told
-    expected = _outcome(room)
-    assert len(expected[1]) == 2 * (PHOTOS - 10)
+def _begin(room, **more):
+    """A pull by itself."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *room.command[3:]],
+        env=os.environ | room.studio.environment, stdout=subprocess.DEVNULL, **more,
+    )  # fmt: skip
 
+
+def _wait(room, process, rows):
+    """Until so many annotations are in the log, or the program's end."""
+    end = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < end:
+        if len(room.log("annotations")) >= rows:
+            return
+        time.sleep(0.002)
+
+
+def test_killed_at_any_moment_the_next_pull_makes_it_good(room):
+    room, expected = room
     chance, killed, begun = random.Random(2), 0, 0
     for kill in range(KILLS):
-        # some of them one after another, without a pull to the end in between
-        if kill % 3 == 0:
-            _restored(room, kept)
-        process = subprocess.Popen(
-            room.command, env=os.environ | room.studio.environment,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        _wait(room, process, chance.uniform(0.0, 1.0), length)
+        # every other one after a pull that was killed, too
+        if kill % 2 == 0:
+            _restored(room)
+        have = len(room.log("annotations"))
+        process = _begin(room, stderr=subprocess.DEVNULL)
+        _wait(room, process, have + chance.randrange(1, PHOTOS // 2))
+        time.sleep(chance.uniform(0.0, 0.05))
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
             killed += 1
         process.wait()
         begun += bool(room.log("annotations")) and not room.log("pulls")
-        if kill % 3 == 2 or kill == KILLS - 1:
-            code, told = _pull(room)
-            assert code == 0, told
+        if kill % 2 or kill == KILLS - 1:
+            room.pull()
             assert _outcome(room) == expected
     assert killed >= KILLS // 2
     assert begun  # some were cut off in the middle
 
 
-def _wait(room, process, moment, length):
-    """Until something is in the log, and a part of the rest of a pull; or its end.
-
-    The first half of a pull is the program's start, in which nothing can happen.
-    """
-    end = time.monotonic() + length
-    while process.poll() is None and time.monotonic() < end:
-        if room.log("annotations"):
-            break
-        time.sleep(0.01)
-    time.sleep(moment * length / 4)
-
-
-@pytest.mark.slow
-def test_a_server_killed_under_a_pull_and_started_again(room, server, tmp_path):
-    Shelf(room.work).secret("annotators")
-    kept = tmp_path / "kept"
-    shutil.copytree(room.work, kept)
-    code, told = _pull(room)
-    assert code == 0, told
-    expected = _outcome(room)
-
-    _restored(room, kept)
-    process = subprocess.Popen(
-        room.command, env=os.environ | room.studio.environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    end = time.monotonic() + 60
-    while not room.log("annotations") and time.monotonic() < end:
-        time.sleep(0.005)
-    port = int(room.studio.url.rpartition(":")[2])
-    room.studio.server.kill()
-    time.sleep(1.0)
-    assert not _answers(port)
-    room.studio = server(port)
+def test_a_server_killed_under_a_pull_and_started_again(room):
+    room, expected = room
+    process = _begin(room, stderr=subprocess.PIPE, text=True)
+    try:
+        _wait(room, process, 1)
+        room.studio.server.kill()
+        time.sleep(1.0)
+        assert not _answers(int(room.studio.url.rpartition(":")[2]))
+    finally:
+        room.studio.restart()
     _, told = process.communicate(timeout=300)
 
     if process.returncode:  # it gave up before the server was back
         assert process.returncode == 4, told
         assert "Traceback" not in told
         assert room.log("pulls") == []
-    code, told = _pull(room)
-    assert code == 0, told
+    room.pull()
     assert _outcome(room) == expected
 
 

@@ -14,9 +14,10 @@ from collections import Counter
 import pytest
 
 from curation.labelstudio import LabelStudio
-from tests.labelstudio import launch
 
-KILLS = int(os.environ.get("COUNTERSET_LABEL_KILLS", "3"))
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("near")]
+
+KILLS = int(os.environ.get("COUNTERSET_LABEL_KILLS", "4"))
 # small requests, so that a kill falls between and into many of them
 PROGRAM = """
 from curation.labelling import push
@@ -42,42 +43,39 @@ def wait_for(world, running, rows: int) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("victim", ["program", "server"])
-def test_every_photo_is_one_task_whoever_is_killed(world, tmp_path, victim):
-    draw = random.Random(victim)
-    folder = tmp_path / "labelstudio"
-    studio = launch(folder)
-    more = f'[tasks]\nanswers = 1\n[labels]\ndocuments = "{studio.documents}"\n'
+def test_every_photo_is_one_task_whoever_is_killed(world, near):
+    draw = random.Random(3)
+    more = f'[tasks]\nanswers = 1\n[labels]\ndocuments = "{near.documents}"\n'
     world.config.write_text(world.config.read_text() + more)
     world.run("--until", "tasks")
-    cut = 0
-    try:
-        for _ in range(KILLS):
-            before = len(world.log("label_tasks")) if cut else 0
-            running = begin(world, studio)
+    for kill in range(KILLS):
+        before = len(world.log("label_tasks")) if kill else 0
+        running = begin(world, near)
+        try:
             wait_for(world, running, before + draw.randint(1, 20 // KILLS))
             time.sleep(draw.uniform(0, 0.1))
-            cut += running.poll() is None
-            if victim == "program":
+            cut = running.poll() is None
+            if kill % 2:
                 running.kill()
             else:
-                studio.server.kill()
-                port = int(studio.url.rpartition(":")[2])
-                studio = launch(folder, port=port)
-            running.communicate(timeout=200)
-        assert cut == KILLS, "the program ended before it could be killed"
-        last = begin(world, studio)
-        _, told = last.communicate(timeout=200)
-        assert last.returncode == 0, told.decode()[-2000:]
-        row = world.log("label_projects")[-1]
-        server = dict(LabelStudio(studio.url, studio.token).keys(row["project"]))
-        noted = {one["task"]: one["photo_id"] for one in world.log("label_tasks")}
-        proposed = [one for one in world.log("label_tasks") if one["proposal"]]
-        of = f"/api/predictions/?project={row['project']}"
-        selected = studio.ask("GET", of).json()
-    finally:
-        studio.server.kill()
+                near.server.kill()
+        finally:
+            if not kill % 2:
+                near.restart()
+        running.communicate(timeout=200)
+        assert cut, "the program ended before it could be killed"
+    last = begin(world, near)
+    _, told = last.communicate(timeout=200)
+    assert last.returncode == 0, told.decode()[-2000:]
+    row = world.log("label_projects")[-1]
+    door = LabelStudio(near.url, near.token)
+    server = dict(door.keys(row["project"]))
+    noted = {one["task"]: one["photo_id"] for one in world.log("label_tasks")}
+    proposed = [one for one in world.log("label_tasks") if one["proposal"]]
+    of = f"/api/predictions/?project={row['project']}"
+    selected = near.ask("GET", of).json()
+    door.delete_project(row["project"])
+    door.close()
     assert set(Counter(server.values()).values()) == {1}
     assert len(server) == 32
     assert noted == server
