@@ -70,17 +70,17 @@ def same(one: dict[str, pl.DataFrame], two: dict[str, pl.DataFrame]) -> bool:
 
 
 def test_an_annotator_left_out_and_taken_back(world: World) -> None:
-    world.run()
+    world.run("--until", "group")
     world.label()
-    world.run()
+    world.run("--until", "group")
     two, settled = agreement(world), tables(world)
     import_answers(world, careless(world))
-    world.run()
+    world.run("--until", "group")
     three, mixed = agreement(world), tables(world)
     waiting = queue(world)
 
     world.change("[group]", '[resolve]\nexclude = ["carl"]\n[group]')
-    ran = world.run()
+    ran = world.run("--until", "group")
     without = agreement(world)
 
     assert ran["resolve"]["computed"]
@@ -95,7 +95,7 @@ def test_an_annotator_left_out_and_taken_back(world: World) -> None:
     assert len(waiting) > 1
 
     world.change('exclude = ["carl"]', "exclude = []")
-    world.run()
+    world.run("--until", "group")
     assert same(tables(world), mixed)
     assert agreement(world) == three
     assert queue(world) == waiting

@@ -504,7 +504,7 @@ def said(photo, annotator, answer):
     }  # fmt: skip
 
 
-def test_disputes_go_to_a_project_of_their_own(plant, send, on_server):
+def test_disputes_go_to_a_project_of_their_own(plant, send, on_server, studio):
     route = plant(6)
     labels = send(route)
     photos = [row["photo_id"] for row in log(route)]
@@ -525,6 +525,9 @@ def test_disputes_go_to_a_project_of_their_own(plant, send, on_server):
     assert log(route)[-1]["use"] == tasks.ADJUDICATION
     assert send(route, kind="adjudication")["pushed"] == 0
     assert send(route)["known"] == 6
+    studio.delete_project(result["project"])
+    with pytest.raises(LabelStudioError, match="push --adjudicate --new` makes"):
+        send(route, kind="adjudication")
 
 
 def test_a_route_that_never_ran_has_no_questions(plant, send, tmp_path):

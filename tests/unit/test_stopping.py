@@ -252,7 +252,7 @@ def test_needed_on_a_route(world) -> None:
     world.label()
     waiting = world.json("labels", "needed")
     assert "counterset run" in waiting["classes"][1]["why"]
-    world.run()
+    world.run("--until", "group")
     after = world.json("labels", "needed", "--width", "5")
     assert after["width"] == 5
     (bear, dog) = after["classes"]
@@ -269,4 +269,5 @@ def test_needed_on_a_route(world) -> None:
     assert wide["labels"] == 0
     told = world.invoke("labels", "needed").stdout
     assert "dog" in told
+    assert max(map(len, told.splitlines())) <= stopping.WIDE
     assert "more labels until" in told
