@@ -72,6 +72,11 @@ PROGRAMS: Mapping[str, Program] = {
     "route": Program(
         small="--photos 400", full="--photos 1000 10000 100000"
     ),
+    "engines": Program(
+        small="{folder} --photos 64 --part 16 --rounds 1 --stages hash "
+        "--engines local processes --workers 2",
+        full="{folder} --photos 768",
+    ),
     "preprocess": Program(
         small="{folder} --photos 8 --repeats 1", full="{folder} --photos 300"
     ),
