@@ -5,12 +5,16 @@ process of their own. It imports them once and forks for every attempt, which ca
 be killed; waits between attempts are cut short in it.
 """
 
+import functools
+import importlib
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,31 +151,39 @@ class Server:
 
 
 def _serve() -> None:
-    import huggingface_hub  # noqa: F401  once for all attempts
+    import huggingface_hub
 
     from curation import hub, publish  # noqa: F401
     from curation.pipeline import Route  # noqa: F401
 
     wait = time.sleep
     time.sleep = lambda seconds: wait(min(seconds, 0.02))
+    # each client reads the certificates, which on loopback nobody needs, several times
+    ssl.create_default_context = functools.cache(ssl.create_default_context)
+    huggingface_hub.get_session().close()
     for order in sys.stdin:
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
             os.close(reading)
+            known = set(sys.modules)
             with os.fdopen(writing, "w") as out:
-                json.dump(_attempt(json.loads(order)), out)
+                result = _attempt(json.loads(order))
+                json.dump([result, sorted(set(sys.modules) - known)], out)
                 out.flush()
                 os._exit(0)
         os.close(writing)
         sys.stdout.write(f"{child}\n")
         sys.stdout.flush()
         with os.fdopen(reading) as said:
-            result = said.read()
+            told = said.read()
         os.waitpid(child, 0)
-        result = result or json.dumps({"commit": None, "error": None})
-        sys.stdout.write(f"{result}\n")
+        result, imported = json.loads(told or '[{"commit": null, "error": null}, []]')
+        sys.stdout.write(f"{json.dumps(result)}\n")
         sys.stdout.flush()
+        for name in imported:  # so that the next need not
+            with suppress(ImportError):
+                importlib.import_module(name)
 
 
 def _attempt(order: dict[str, Any]) -> dict[str, Any]:

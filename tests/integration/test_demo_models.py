@@ -166,7 +166,15 @@ def test_training_runs_end_to_end_and_repeats(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_training_script_writes_weights_and_log(tmp_path):
+def test_the_training_script_writes_weights_and_log(tmp_path, monkeypatch):
+    """On fewer pictures than count, and with no more threads than a test has."""
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
+    monkeypatch.setattr(pictures, "VIEWS", 1)
+    for name, every in (("checks", 11), ("unseen", 7)):
+        views = getattr(measure, name)(SHARE, seed=0)
+        monkeypatch.setattr(measure, name, lambda *_, some=views[::every], **seed: some)
+        backgrounds = {view.scene.background for view in views}
+        assert {view.scene.background for view in views[::every]} == backgrounds
     train.main(["--out", str(tmp_path), "--per-class", "1", "--epochs", "1"])
     log = json.loads((tmp_path / "training.json").read_text(encoding="utf-8"))
     committed = json.loads((demo.FOLDER / "training.json").read_text(encoding="utf-8"))
