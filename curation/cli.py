@@ -44,9 +44,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-app.add_typer(labels, name="labels")
-evaluation_cli.register(app)
-duplicates_cli.register(app)
 
 
 @app.command()
@@ -78,7 +75,14 @@ def demo(
 def run(
     config: Config = CONFIG,
     work: Work = WORK,
-    until: Annotated[str, typer.Option(help="Last step to run.")] = "report",
+    until: Annotated[
+        str,
+        typer.Option(
+            help="Last step to run: collect, fetch, hash, embed, dedup, leaks, screen, "
+            "propose, tasks, resolve, predict, discover, group, release, evaluate or "
+            "report."
+        ),
+    ] = "report",
     engine: Engine = None,
     storage: Storage = None,
     limit: Limit = 0,
@@ -210,7 +214,10 @@ def rebuild(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fetch the photos of a list of URLs, and verify each by its sha256."""
+    """Fetch the photos of a list of URLs, and verify each.
+
+    A photo whose sha256 is not the list's is not written.
+    """
     from curation import rebuild as rebuilding
 
     with logging(quiet) as say:
@@ -262,7 +269,10 @@ def check(
     work: Work = WORK,
     as_json: Json = False,
 ) -> None:
-    """Verify photos, tables, logs and the release; exit 3 if anything is wrong."""
+    """Verify photos, tables, logs and the release.
+
+    Says of each fault what to do; the exit code is 3 if there is one.
+    """
     from curation import check as checking
 
     with looking(config, work, write=True) as route:
@@ -289,7 +299,10 @@ def forget(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Take a photo down, with its duplicates; it is never fetched again."""
+    """Take a photo down for good, with its duplicates.
+
+    Its file is deleted, and it is never fetched again.
+    """
     from curation import takedowns
 
     with looking(config, work, write=True) as route:
@@ -315,7 +328,10 @@ def diff(
     after: Annotated[str, typer.Argument(help="The later one, in the same forms.")],
     as_json: Json = False,
 ) -> None:
-    """What changed between two releases; hub:ORG/NAME@v1.0.0 is one on the Hub."""
+    """What changed between two releases.
+
+    hub:ORG/NAME is one on the Hub, hub:ORG/NAME@v1.0.0 a version of it.
+    """
     from curation.release import diff as comparing
 
     difference = comparing.compare(
@@ -346,7 +362,10 @@ def publish(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Publish the release to the Hugging Face Hub, as one commit and a tag."""
+    """Publish the release to the Hugging Face Hub.
+
+    It becomes one commit, with the version as a tag.
+    """
     from curation import publish as publishing
     from curation.hub import Hub, asked_for
 
@@ -370,13 +389,17 @@ def publish(
 
 @app.command()
 def recheck(
-    limit: Annotated[int, typer.Option(min=0, help="At most N records.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="At most N records; 0: all.")] = 0,
     config: Known = None,
     work: Work = WORK,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ask the sources again about photos in use: licences changed, photos gone."""
+    """Ask the sources again about photos in use.
+
+    Photos that are gone, or whose licence is not let in any more, leave the next
+    release.
+    """
     from curation import recheck as rechecking
     from curation.errors import RemoteError
 
@@ -389,6 +412,11 @@ def recheck(
         typer.echo(rechecking.text(result))
     if trouble:
         raise RemoteError(trouble)
+
+
+duplicates_cli.register(app)
+evaluation_cli.register(app)
+app.add_typer(labels, name="labels")
 
 
 # what the commands share ------------------------------------------------------------

@@ -28,7 +28,9 @@ Known = Annotated[
 Work = Annotated[Path, typer.Option("--work", help="Work folder.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")]
-Limit = Annotated[int, typer.Option(min=0, help="At most N candidates per class.")]
+Limit = Annotated[
+    int, typer.Option(min=0, help="At most N candidates per class; 0: all.")
+]
 Jobs = Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")]
 Engine = Annotated[
     str | None,

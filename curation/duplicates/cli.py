@@ -57,11 +57,12 @@ def dedup(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find pictures that a folder holds more than once; nothing is changed.
+    """Find pictures that a folder holds more than once.
 
-    Finds equal files, equal pixels, and copies that were resized, recompressed, made
-    brighter or darker, mirrored, turned or cropped a little. Files that cannot be read
-    are named with the reason, and are no error: the exit code is 0 with them, too.
+    Nothing is changed. Finds equal files, equal pixels, and copies that were resized,
+    recompressed, made brighter or darker, mirrored, turned or cropped a little. Files
+    that cannot be read are named with the reason, and are no error: the exit code is 0
+    with them, too.
     """
     from curation.duplicates import findings, run
 
@@ -73,7 +74,7 @@ def dedup(
     if as_json:
         as_object(findings.as_object(found))
     else:
-        typer.echo(findings.text(found))
+        typer.echo(findings.text(found, page=str(html or "")))
 
 
 def hash_(

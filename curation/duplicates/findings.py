@@ -189,10 +189,20 @@ def _cluster(cluster: Cluster) -> dict[str, Any]:
     return {"keeper": cluster.keeper.name, "members": members}
 
 
-def text(found: Findings) -> str:
-    """The same for people, in lines."""
-    lines = [*_clusters(found), *_pairs(found), *_others(found)]
-    return "\n".join([*lines, *_sums(found)])
+def text(found: Findings, *, page: str = "") -> str:
+    """The same for people, in lines.
+
+    Args:
+        found: what was found.
+        page: where the page is that shows it; empty when none was written.
+    """
+    lines = [*_clusters(found), *_pairs(found), *_others(found), *_sums(found)]
+    if found.members:
+        shown = printable(page) if page else "--html FILE"
+        lines.append(
+            f"nothing was changed; {shown} shows them side by side, --json lists all"
+        )
+    return "\n".join(lines)
 
 
 def _clusters(found: Findings) -> Iterator[str]:
@@ -266,9 +276,8 @@ def _sums(found: Findings) -> Iterator[str]:
     size = sum(one.photo.bytes for one in members)
     yield (
         f"{counted(len(found.clusters), 'cluster')}: {len(members):,} of the photos "
-        f"could go ({listed}), {size / 1e6:,.1f} MB"
+        f"could go ({listed}), {kilobytes(size)}"
     )
-    yield "nothing was changed; --html FILE shows them side by side, --json lists all"
 
 
 def _aside(found: Findings) -> str:
@@ -330,4 +339,4 @@ def kilobytes(size: int) -> str:
     """
     if size < 1000:
         return counted(size, "byte")
-    return f"{size / 1000:.0f} kB" if size < 1e6 else f"{size / 1e6:.1f} MB"
+    return f"{size / 1000:.0f} kB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
