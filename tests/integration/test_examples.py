@@ -12,7 +12,9 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from curation.cli import app
 from tests.publishing import Mine, released
 
 FOLDER = Path(__file__).parents[2] / "examples"
@@ -36,6 +38,34 @@ def run(name, *arguments, cwd, environment=None):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def evaluated(shared_tmp, tiny_clip, tmp_path_factory):
+    """What `evaluate` prints of the folder, and its result."""
+    place = tmp_path_factory.mktemp("evaluated")
+    release = released(shared_tmp, tiny_clip).work / "release"
+    told = run("evaluate", str(release), cwd=place)
+    return told, the_result(place / "results")
+
+
+@pytest.fixture(scope="module")
+def classified(shared_tmp, tiny_clip, tmp_path_factory):
+    """What `zero_shot` prints of the folder."""
+    place = tmp_path_factory.mktemp("classified")
+    release = released(shared_tmp, tiny_clip).work / "release"
+    return run("zero_shot", str(release), tiny_clip.partition(":")[2], cwd=place)
+
+
+def counterset(*words):
+    """A command, whose own start is not what is tested here."""
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, (done.stderr, done.exception)
+
+
+def the_result(folder):
+    (found,) = json.loads((folder / "results.json").read_text())["results"]
+    return found
 
 
 def photos(release, group):
@@ -89,42 +119,35 @@ def test_stream_counts_licences_and_ends_well(release, tmp_path):
 
 
 @pytest.mark.slow
-def test_evaluate_says_what_the_command_says(release, tmp_path, counterset):
-    told = run("evaluate", str(release), cwd=tmp_path)
-    result = json.loads((tmp_path / "results/results.json").read_text())["results"][0]
+def test_evaluate_says_what_the_command_says(release, evaluated, tmp_path):
+    told, result = evaluated
     assert result["n_common"] == photos(release, "common").height
     common, counter = f"{result['common']:.1f}", f"{result['counter']:.1f}"
     assert told.startswith(f"demo:lite0: common {common}, counter {counter}\n")
     assert f"drop {result['drop']:.1f} points" in told
-    command = [counterset, "evaluate", "-m", "demo:lite0", "-d", release]
-    subprocess.run(
-        [*command, "--out", tmp_path / "command"], check=True, capture_output=True
-    )
-    again = json.loads((tmp_path / "command/results.json").read_text())["results"][0]
+    counterset("evaluate", "-m", "demo:lite0", "-d", release, "--out", tmp_path)
+    again = the_result(tmp_path)
     for key in ("common", "counter", "drop", "n_common", "n_counter"):
         assert again[key] == result[key]
 
 
 @pytest.mark.slow
-def test_zero_shot_agrees_with_evaluate(release, tiny_clip, tmp_path, counterset):
-    told = run("zero_shot", str(release), tiny_clip.partition(":")[2], cwd=tmp_path)
+def test_zero_shot_agrees_with_evaluate(release, classified, tiny_clip, tmp_path):
     names = tmp_path / "prompts.json"
     names.write_text('{"296": ["A photo of bear."], "235": ["A photo of dog."]}')
-    command = [counterset, "evaluate", "-m", tiny_clip, "-d", release]
-    command += ["--label-space", "dataset", "--prompts", names, "--json"]
-    done = subprocess.run(
-        [*command, "--out", tmp_path / "out"], check=True, capture_output=True
-    )
-    assert done.stdout
-    result = json.loads((tmp_path / "out/results.json").read_text())["results"][0]
-    assert told.splitlines() == [
+    words = ["-m", tiny_clip, "-d", release, "--out", tmp_path / "out"]
+    counterset("evaluate", *words, "--label-space", "dataset", "--prompts", names)
+    result = the_result(tmp_path / "out")
+    assert classified.splitlines() == [
         f"{group}: {result[f'micro_{group}']:.1f} % of {result[f'n_{group}']} photos"
         for group in ("common", "counter")
     ]
 
 
 @pytest.mark.slow
-def test_on_the_hub_they_say_the_same(release, shared_tmp, tiny_clip, hub, tmp_path):
+def test_on_the_hub_they_say_the_same(
+    release, evaluated, classified, shared_tmp, tiny_clip, hub, tmp_path
+):
     mine = Mine.copy(released(shared_tmp, tiny_clip), tmp_path)
     done = mine.publish(hub, "org/small", "--yes")
     assert done.returncode == 0, done.stderr
@@ -140,14 +163,9 @@ def test_on_the_hub_they_say_the_same(release, shared_tmp, tiny_clip, hub, tmp_p
         "stream", release, "common"
     )
     short = tiny_clip.partition(":")[2]
-    said = there("zero_shot", "org/small", short)
-    assert said == run("zero_shot", str(release), short, cwd=tmp_path)
+    assert there("zero_shot", "org/small", short) == classified
     there("evaluate", "hub:org/small@v1.0.0")
-    found = json.loads((tmp_path / "results/results.json").read_text())["results"][0]
-    (tmp_path / "here").mkdir()
-    run("evaluate", str(release), cwd=tmp_path / "here")
-    here = json.loads((tmp_path / "here/results/results.json").read_text())
-    here = here["results"][0]
+    found, here = the_result(tmp_path / "results"), dict(evaluated[1])
     assert found["selected_on"]  # told by its provenance, there as here
     for key in ("dataset", "provenance"):
         assert found.pop(key) != here.pop(key)

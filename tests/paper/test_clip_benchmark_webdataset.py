@@ -14,7 +14,9 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from curation.cli import app
 from curation.release.webdataset import export_webdataset
 from tests.conftest import TINY
 from tests.publishing import released
@@ -49,10 +51,10 @@ def release(shared_tmp, tiny_clip):
 
 def measured(release, checkpoint, labels, out):
     """What `counterset evaluate` says: the result, and predictions by photo_id."""
-    command = [sys.executable, "-m", "curation.cli", "evaluate"]
-    command += ["-m", f"open_clip:{checkpoint}", "-d", str(release)]
-    command += ["--label-space", labels, "--out", str(out), "--json"]
-    subprocess.run(command, check=True, capture_output=True)
+    words = ["evaluate", "-m", f"open_clip:{checkpoint}", "-d", str(release)]
+    words += ["--label-space", labels, "--out", str(out)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, (done.stderr, done.exception)
     result = json.loads((out / "results.json").read_text())["results"][0]
     (path,) = (out / "predictions").glob("**/*.parquet")
     rows = pl.from_arrow(pq.read_table(path)).to_dicts()
