@@ -3,6 +3,7 @@
 hashing.py     hashes of photos from their bytes; measures.py: contrast, noise
 pairs.py       every pair of 64-bit codes within a radius: exact
 likeness.py    whether two thumbs show the same picture: a second opinion
+pictures.py    what of photos is compared, in little memory
 matches.py     which pairs are the same picture; links.py: where to look for them
 decision.py    clusters and their keepers, without chains; suggestions
 neighbours.py  pairs of embeddings that are nearly parallel

@@ -31,7 +31,7 @@ from curation.duplicates.matches import (
 )
 from curation.duplicates.matches import Settings as Settings
 from curation.duplicates.neighbours import Vectors
-from curation.duplicates.pictures import Pictures, Places, Thumbs, firsts
+from curation.duplicates.pictures import Photos, Pictures, Places
 from curation.schemas import from_rows
 
 TABLE = "duplicates"
@@ -44,46 +44,6 @@ ASKED = 64
 
 Row = dict[str, object]
 SamePixels = Callable[[str, str], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Photos:
-    """What is decided on: rows of a table that is never copied.
-
-    Attributes:
-        hashes: the table.
-        rows: (N,) the row of each photo, best keeper first.
-    """
-
-    hashes: pa.Table
-    rows: Places
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def ids(self, places: Places) -> list[str]:
-        """Their photo_ids."""
-        rows = pa.array(self.rows[places])
-        found: list[str] = self.hashes["photo_id"].take(rows).to_pylist()
-        return found
-
-    @property
-    def contrast(self) -> NDArray[np.float64]:
-        """(N,) standard deviation of grey."""
-        return np.asarray(self.hashes["texture"].to_numpy()[self.rows])
-
-    @property
-    def unhashed(self) -> Flags:
-        """(N,) whose pixels were not hashed."""
-        return np.asarray(self.hashes["pixels"].is_null().to_numpy()[self.rows])
-
-    def first_pixels(self) -> Places:
-        """(N,) first photo known to have the same pixels."""
-        return firsts(self.hashes["pixels"], self.rows)
-
-    def first_thumbs(self) -> Places:
-        """(N,) first photo of the same thumb."""
-        return Thumbs.read(self.hashes["thumb"], self.rows).firsts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +60,7 @@ class Embedded:
 
     @classmethod
     def of(
-        cls, photos: "Photos", vectors: tuple[Sequence[str], Vectors] | None
+        cls, photos: Photos, vectors: tuple[Sequence[str], Vectors] | None
     ) -> "Embedded":
         """Of some photos, from the ids that have a vector and their rows."""
         known, matrix = vectors or ((), np.empty((0, 0), np.float32))
@@ -191,7 +151,7 @@ def decide(
     photos = Photos(hashes, order)
     if not len(photos):
         return from_rows([], TABLE)
-    contrast = photos.contrast >= settings.min_texture
+    contrast = photos.texture >= settings.min_texture
     twins = _twins(photos, contrast, same_pixels)
     lead = twins.leader == np.arange(len(photos))
     embedded = Embedded.of(photos, vectors)
@@ -242,7 +202,7 @@ def _flat(
 ) -> Iterator[tuple[int, int]]:
     """Photos without contrast whose pixels are those of an earlier one: (it, that)."""
     places = np.flatnonzero(wanted)
-    looks = zip(thumbs[places].tolist(), photos.contrast[places].tolist(), strict=True)
+    looks = zip(thumbs[places].tolist(), photos.texture[places].tolist(), strict=True)
     groups: dict[tuple[int, float], list[tuple[int, str]]] = {}
     for place, name, look in zip(
         places.tolist(), photos.ids(places), looks, strict=True

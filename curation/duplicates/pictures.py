@@ -133,6 +133,46 @@ class Pictures:
         return len(self.codes)
 
 
+@dataclass(frozen=True, slots=True)
+class Photos:
+    """What is decided on: rows of a table that is never copied.
+
+    Attributes:
+        hashes: the table.
+        rows: (N,) the row of each photo, best keeper first.
+    """
+
+    hashes: pa.Table
+    rows: Places
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def ids(self, places: Places) -> list[str]:
+        """Their photo_ids."""
+        rows = pa.array(self.rows[places])
+        found: list[str] = self.hashes["photo_id"].take(rows).to_pylist()
+        return found
+
+    @property
+    def texture(self) -> NDArray[np.float64]:
+        """(N,) standard deviation of grey, 0-255."""
+        return np.asarray(self.hashes["texture"].to_numpy()[self.rows])
+
+    @property
+    def unhashed(self) -> NDArray[np.bool_]:
+        """(N,) whose pixels were not hashed."""
+        return np.asarray(self.hashes["pixels"].is_null().to_numpy()[self.rows])
+
+    def first_pixels(self) -> Places:
+        """(N,) first photo known to have the same pixels."""
+        return firsts(self.hashes["pixels"], self.rows)
+
+    def first_thumbs(self) -> Places:
+        """(N,) first photo of the same thumb."""
+        return Thumbs.read(self.hashes["thumb"], self.rows).firsts()
+
+
 def _codes(column: pa.ChunkedArray, rows: Places) -> NDArray[np.uint64]:
     """(R, 8) hashes of some rows."""
     found = np.empty((len(rows), len(VARIANTS)), np.uint64)
