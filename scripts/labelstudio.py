@@ -103,7 +103,11 @@ def start(
         RuntimeError: it did not start, or something else answers at its port.
     """
     if port and _answered(port):  # it would start on the next port, and say nothing
-        message = f"port {port} is taken by another program; choose another with --port"
+        message = (
+            f"port {port} is taken, perhaps by a Label Studio that runs already; if it "
+            "is another program, choose another port: "
+            "`.venv/bin/python -m scripts.labelstudio --help`"
+        )
         raise RuntimeError(message)
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     documents.mkdir(parents=True, exist_ok=True)

@@ -87,6 +87,8 @@ class _Replay:
     said: dict[Person, dict[Key, _Said]] = field(default_factory=dict)
     standing: dict[Person, dict[str, str]] = field(default_factory=dict)
     last: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
+    # annotations seen with a mark as ground truth, also such as could not be read
+    marked: set[Key] = field(default_factory=set)
 
     def see(self, row: Row) -> None:
         """Take in the next row; a task that was deleted takes nothing along."""
@@ -107,12 +109,15 @@ class _Replay:
     def _read(self, key: Key, row: Row, known: _Annotation | None) -> None:
         raw = json.loads(row["raw"])
         found = reading.read(raw, self.config)
+        marking = bool(raw.get("ground_truth")) and key not in self.marked
+        if marking:
+            self.marked.add(key)
         if found.fault:
             return
         if known is None:
             known = _Annotation(row["photo_id"], {}, {}, "")
             self.annotations[key] = known
-        speaker = _speaker(row, raw, found, known)
+        speaker = _speaker(row, raw, found, known, marking=marking)
         lead_time = _seconds(raw.get("lead_time"))
         said = _Said(
             key, found.answers, updated(raw), found.origin, lead_time, found.note,
@@ -228,9 +233,14 @@ def updated(raw: Mapping[str, Any]) -> datetime:
 
 
 def _speaker(
-    row: Row, raw: Mapping[str, Any], found: reading.Reading, known: _Annotation
+    row: Row,
+    raw: Mapping[str, Any],
+    found: reading.Reading,
+    known: _Annotation,
+    *,
+    marking: bool,
 ) -> str:
-    """Whose answers these are."""
+    """Whose answers these are; `marking`: it is ground truth since the last look."""
     owner: str = row["annotator"]
     if known.answers == found.answers:
         return known.speaker  # a mark was set, a remark changed
@@ -240,9 +250,9 @@ def _speaker(
     editor: str | None = row["editor"]
     if editor is None or known.said:
         return editor or owner
-    # seen for the first time: to mark it as ground truth is no edit
+    # read for the first time: to mark it as ground truth is no edit
     made = instant(raw.get("created_at") or raw["updated_at"])
-    edited = not raw.get("ground_truth") and updated(raw) - made > UNTOUCHED
+    edited = not marking and updated(raw) - made > UNTOUCHED
     return editor if edited else owner
 
 

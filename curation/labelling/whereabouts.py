@@ -53,10 +53,10 @@ def located(
         if latest[row["kind"]] == row["campaign"] or not found
     ]
     if not found:
-        newest = labelling.anew(gone[-1]["kind"])
+        again = " or ".join(map(labelling.anew, latest))
         message = (
             f"{'; '.join(lines)}: is LABEL_STUDIO_URL right? Answers that were pulled "
-            f"stay; {newest} makes another project"
+            f"stay; {again} makes another project"
         )
         raise LabelStudioError(message, url=studio.url)
     return found, [f"{line}; its answers stay" for line in lines]

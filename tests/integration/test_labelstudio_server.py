@@ -48,7 +48,7 @@ def test_it_listens_on_loopback_and_talks_to_nobody_else(label_studio):
 def test_a_port_of_another_program_is_told_before_anything_is_made(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        with pytest.raises(RuntimeError, match=f"port {port} is taken by another"):
+        with pytest.raises(RuntimeError, match=f"port {port} is taken"):
             labelstudio.start(HOME, tmp_path / "data", tmp_path / "files", port=port)
     assert list(tmp_path.iterdir()) == []
 
