@@ -15,7 +15,7 @@ from curation.errors import InputError
 from curation.pipeline import Route
 from curation.schemas import from_rows
 
-VERSION = 1
+VERSION = 2
 OUTPUT = "leaks"
 INPUTS = ("hashes",)
 

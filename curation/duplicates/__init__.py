@@ -2,7 +2,8 @@
 
 hashing.py     hashes of photos from their bytes; measures.py: contrast, noise
 pairs.py       every pair of 64-bit codes within a radius: exact
-likeness.py    whether two thumbs show the same picture: a second opinion
+likeness.py    whether two thumbs show the same picture: a second opinion; tones.py:
+               what brightness and contrast cannot explain
 pictures.py    what of photos is compared, in little memory
 matches.py     which pairs are the same picture; links.py: where to look for them
 decision.py    clusters and their keepers, without chains; suggestions

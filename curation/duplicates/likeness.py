@@ -2,8 +2,9 @@
 
 64 bits of low frequencies cannot tell another animal on the same background from the
 same animal, and in this field such pairs are the point. A thumb can: after brightness
-and contrast are evened out, copies differ by little everywhere, while another animal
-differs much somewhere, so the worst of 8 × 8 blocks decides, not the mean.
+and contrast are evened out (`curation.duplicates.tones`), copies differ by little
+everywhere, while another animal differs much somewhere, so the worst of 8 × 8 blocks
+decides, not the mean.
 
 Everything up to the last few operations is done in whole numbers, or in floats that
 hold whole numbers exactly: an answer hangs neither on how many photos are looked at
@@ -13,17 +14,16 @@ together nor on the machine.
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.duplicates import tones
 from curation.duplicates.hashing import SIDE
+from curation.duplicates.tones import BLOCKS, UNIT, Levels
 
 Thumbs = NDArray[np.uint8]
-Grids = NDArray[np.int32] | NDArray[np.uint16]
-Levels = NDArray[np.float64]
-_T = TypeVar("_T", bound=np.number[Any])
 
 Window = tuple[float, float, float]
 
@@ -38,16 +38,12 @@ WINDOWS: tuple[Window, ...] = tuple(
 """Windows of a photo, as crops cut them: side, left and top as fractions."""
 
 CELLS = 16
-"""Thumbs are compared at 16 × 16 cells, in 8 × 8 blocks of 2 × 2."""
+"""Thumbs are compared at 16 × 16 cells, sums of 2 × 2 pixels, then at all of them."""
 
-_BLOCKS = CELLS // 2
-_UNIT = 4  # cells are in quarters of a grey level: sums of 2 × 2 pixels of a thumb
-_DARK, _LIGHT = 8 * _UNIT, 247 * _UNIT  # beyond, an edit of brightness may have clipped
-_MIDDLE = 128 * _UNIT
-_FLAT = 1e-6  # a variance of nothing
-_FEWEST = CELLS * CELLS // 4  # cells that must count
 _FINE = 1 << 14  # weights are rounded to this: sums of products stay below 2**53
 _CHUNK = 512  # photos or pairs at a time: their temporaries stay in the cache
+
+_MOST = 20.0 * UNIT  # contrast beyond this does not hide an animal
 
 _PLACED = 64  # pairs whose places are tried at a time
 _STEP = 0.02  # how finely places of a crop are tried
@@ -101,76 +97,75 @@ def _frequencies(side: float, steps: int) -> Levels:
     return np.asarray(np.rint(weights * _FINE))
 
 
-def grids(thumbs: Thumbs) -> NDArray[np.uint16]:
-    """Cells of the thumbs, (N, 16, 16), in quarters of a grey level: 0-1020."""
-    found = np.empty((len(thumbs), CELLS, CELLS), np.uint16)
-    for at in range(0, len(thumbs), _CHUNK):
-        found[at : at + _CHUNK] = _per_block(thumbs[at : at + _CHUNK].astype(np.int32))
-    return found
-
-
-def turn(squares: NDArray[_T], variant: int) -> NDArray[_T]:
-    """Squares turned as `hashing.VARIANTS[variant]` says, (N, S, S)."""
-    flipped = squares[:, :, ::-1] if variant >= 4 else squares
+def turn(thumbs: Thumbs, variant: int) -> Thumbs:
+    """Thumbs turned as `hashing.VARIANTS[variant]` says, (N, 32, 32)."""
+    flipped = thumbs[:, :, ::-1] if variant >= 4 else thumbs
     return np.rot90(flipped, variant % 4, axes=(1, 2))
 
 
-def cropped(whole: Thumbs, part: Grids, window: NDArray[np.int64]) -> Levels:
+def cropped(whole: Thumbs, part: Thumbs, window: NDArray[np.int64]) -> Levels:
     """Least `disagreement` of `part` with places near a window of `whole`, (P,).
 
     The windows of `WINDOWS` lie too far apart to compare cell by cell, so sides and
     places around them are tried, 0.02 apart; those that correlate best are compared.
-    Where that leaves doubt, sides and places 0.01 around the best are tried too.
+    Where that leaves doubt, sides and places 0.01 around the best are tried too. A crop
+    lies better in its place than over the whole photo: what does not is none, but
+    another animal on the same background.
 
     Args:
         whole: (P, 32, 32) thumbs of photos that may have been cropped.
-        part: (P, 16, 16) cells of what may be their crops.
+        part: (P, 32, 32) thumbs of what may be their crops.
         window: (P,) which of `WINDOWS` is near, from the hashes.
     """
     worst = np.full(len(whole), np.inf)
+    usual = worst.copy()
     best = np.zeros((len(whole), 3))
+    levels = _cells(part)
     for place in np.unique(window).tolist():
         chosen = np.flatnonzero(window == place)
         for at in range(0, len(chosen), _PLACED):
             rows = chosen[at : at + _PLACED]
-            found = _closer(whole[rows], part[rows], WINDOWS[place])
-            worst[rows], best[rows] = found
+            found = _closer(whole[rows], levels[rows], WINDOWS[place])
+            worst[rows], usual[rows], best[rows] = found
     doubt = np.flatnonzero((worst > _SURE) & (worst < _HOPELESS))
     for at in range(0, len(doubt), _PLACED):
         rows = doubt[at : at + _PLACED]
-        finer = _finest(whole[rows], part[rows], best[rows])
-        worst[rows] = np.minimum(worst[rows], finer)
-    return worst
+        finer, most = _finest(whole[rows], levels[rows], best[rows])
+        better = finer < worst[rows]
+        worst[rows[better]], usual[rows[better]] = finer[better], most[better]
+    _, uncut = tones.mapped(_cells(whole), levels)
+    return np.where(usual < uncut, worst, np.inf)
 
 
-def _closer(whole: Thumbs, part: Grids, window: Window) -> tuple[Levels, Levels]:
-    """Least disagreement with the places around one window, (P,), and where, (P, 3)."""
+def _closer(
+    whole: Thumbs, part: Levels, window: Window
+) -> tuple[Levels, Levels, Levels]:
+    """What the best of the places around one window leaves, and (P, 3) where it is."""
     levels = whole.astype(np.float64)
     places = _around(window)
     # by blocks, for where they lie does not need all the cells
-    target = _flat(_per_block(part.astype(np.int32)))
+    target = tones.per_block(part)
     alike = []
     for across, down in places.blocks:
         shown = _both_ways(levels, across, down)
-        shown = shown.reshape(len(whole), -1, _BLOCKS, len(down) // _BLOCKS, _BLOCKS)
+        shown = shown.reshape(len(whole), -1, BLOCKS, len(down) // BLOCKS, BLOCKS)
         # a place per row, each with its blocks down, then across
-        shown = shown.transpose(0, 1, 3, 4, 2).reshape(len(whole), -1, _BLOCKS**2)
-        alike.append(_alike(np.rint(shown * (_UNIT / _FINE**2)), target))
+        shown = shown.transpose(0, 1, 3, 4, 2).reshape(len(whole), -1, BLOCKS**2)
+        alike.append(_alike(np.rint(shown * (UNIT / _FINE**2)), target))
     ranked = np.argsort(-np.concatenate(alike, axis=1), axis=1, kind="stable")
     tried = ranked[:, :_NEAREST]
     cells = places.down[tried] @ levels[:, None] @ places.across[tried].swapaxes(2, 3)
-    worst = _against(cells * (_UNIT / _FINE**2), part)
-    nearest = worst.argmin(axis=1)
-    rows = np.arange(len(whole))
-    return worst[rows, nearest], places.windows[tried[rows, nearest]]
+    cells = cells.reshape(len(whole), -1, CELLS**2) * (UNIT / _FINE**2)
+    worst, usual, nearest = _least(cells, part)
+    return worst, usual, places.windows[tried[np.arange(len(whole)), nearest]]
 
 
-def _finest(whole: Thumbs, part: Grids, best: Levels) -> Levels:
-    """Least disagreement with sides and places close to one place for each pair.
+def _finest(whole: Thumbs, part: Levels, best: Levels) -> tuple[Levels, Levels]:
+    """What the best of sides and places close to one place for each pair leaves.
 
     Args:
         whole: (P, 32, 32).
-        part: (P, 16, 16).
+        part: (P, 256) levels of cells.
         best: (P, 3) windows to start from.
     """
     levels = whole.astype(np.float64)[:, None]
@@ -186,11 +181,10 @@ def _finest(whole: Thumbs, part: Grids, best: Levels) -> Levels:
         across = levels @ _average(left, side, CELLS).swapaxes(2, 3)
         cells = _average(top, side, CELLS)[:, :, None] @ across[:, None]
         tried.append(cells.reshape(len(whole), -1, CELLS**2))
-    every = np.rint(np.concatenate(tried, axis=1) * (_UNIT / _FINE**2))
-    ranked = np.argsort(-_alike(every, _flat(part)), axis=1, kind="stable")
+    every = np.rint(np.concatenate(tried, axis=1) * (UNIT / _FINE**2))
+    ranked = np.argsort(-_alike(every, part), axis=1, kind="stable")
     rows = np.arange(len(whole))[:, None]
-    cells = every[rows, ranked[:, :_NEAREST]].reshape(len(whole), -1, CELLS, CELLS)
-    return np.asarray(_against(cells, part).min(axis=1))
+    return _least(every[rows, ranked[:, :_NEAREST]], part)[:2]
 
 
 def _alike(shown: Levels, target: Levels) -> Levels:
@@ -206,14 +200,25 @@ def _alike(shown: Levels, target: Levels) -> Levels:
     return np.asarray((centred * target).sum(axis=2) / length)
 
 
-def _against(cells: Levels, part: Grids) -> Levels:
-    """(P, K) disagreement of K windows of each photo with its part."""
-    many = cells.shape[1]
-    found = disagreement(
-        np.rint(cells).reshape(-1, CELLS, CELLS).astype(np.int32),
-        part.repeat(many, axis=0),
+def _least(cells: Levels, part: Levels) -> tuple[Levels, Levels, NDArray[np.int64]]:
+    """`tones.mapped` of the window of each photo that differs least from its part.
+
+    Args:
+        cells: (P, K, 256) levels of K windows.
+        part: (P, 256) levels.
+
+    Returns: (P,) of the worst block, (P,) of the median one, and (P,) which window.
+    """
+    count, many = cells.shape[:2]
+    worst, usual = (
+        found.reshape(count, many)
+        for found in tones.mapped(
+            np.rint(cells).reshape(-1, CELLS**2), part.repeat(many, axis=0)
+        )
     )
-    return np.asarray(found.reshape(-1, many))
+    nearest = worst.argmin(axis=1)
+    rows = np.arange(count)
+    return worst[rows, nearest], usual[rows, nearest], nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +261,7 @@ def _around(window: Window) -> _Places:
         if len(across) and len(down):
             length = np.array(side + wider)
             stretches = (
-                _average(starts, length, _BLOCKS).reshape(-1, SIDE)
+                _average(starts, length, BLOCKS).reshape(-1, SIDE)
                 for starts in (across, down)
             )
             blocks.append((next(stretches), next(stretches)))
@@ -270,105 +275,43 @@ def _around(window: Window) -> _Places:
     )
 
 
-def disagreement(a: Grids, b: Grids) -> Levels:
+def disagreement(a: Thumbs, b: Thumbs) -> Levels:
     """How much pictures differ where they differ most; symmetric.
 
-    Brightness, contrast and gamma are evened out first: the one picture's levels are
-    mapped to the other's by the rising parabola that fits best, whichever way round
-    fits better.
+    Looked at are 16 × 16 cells and, where those leave a doubt, all 32 × 32: an animal
+    that is a tenth of the picture high shows only there.
 
     Args:
-        a: (P, 16, 16) cells, see `grids`.
-        b: (P, 16, 16) cells, compared one to one with `a`.
+        a: (P, 32, 32) grey levels.
+        b: (P, 32, 32) grey levels, compared one to one with `a`.
 
-    Returns: (P,) root mean square of what is left in the worst 2 × 2 block, in standard
-        deviations of the picture; cells that are nearly black or white in either do not
-        count. Infinite where fewer than a quarter of the cells count or a picture has
-        no contrast.
+    Returns: (P,) the larger of `tones.worst` of both.
     """
     worst = np.empty(len(a))
     for at in range(0, len(a), _CHUNK):
         part = slice(at, at + _CHUNK)
-        worst[part] = _disagreement(_flat(a[part]), _flat(b[part]))
+        found = tones.worst(_cells(a[part]), _cells(b[part]), most=_MOST)
+        near = np.flatnonzero(found < _HOPELESS)
+        if len(near):
+            one, other = _pixels(a[part][near]), _pixels(b[part][near])
+            finer = tones.worst(one, other, most=_MOST)
+            found[near] = np.fmax(found[near], np.where(np.isinf(finer), 0, finer))
+        worst[part] = found
     return worst
 
 
-def _flat(cells: Grids) -> Levels:
-    return np.asarray(cells.reshape(len(cells), -1).astype(np.float64))
+def _cells(thumbs: Thumbs) -> Levels:
+    """(N, 256) levels of cells."""
+    return _flat(thumbs.reshape(-1, CELLS, 2, CELLS, 2).sum(axis=(2, 4)))
 
 
-def _disagreement(a: Levels, b: Levels) -> Levels:
-    clear = (np.minimum(a, b) > _DARK) & (np.maximum(a, b) < _LIGHT)
-    weight = clear.astype(np.float64)
-    total = weight.sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        left = _Moments.of((a - _MIDDLE) * weight, total)
-        right = _Moments.of((b - _MIDDLE) * weight, total)
-        worst = np.fmin(
-            _left_over(left, right, weight), _left_over(right, left, weight)
-        )
-    return np.where((total >= _FEWEST) & np.isfinite(worst), worst, np.inf)
+def _pixels(thumbs: Thumbs) -> Levels:
+    """(N, 1024) levels of all pixels."""
+    return _flat(thumbs) * UNIT
 
 
-@dataclass(frozen=True, slots=True)
-class _Moments:
-    """Levels of cells that count (others are 0), and their moments, (P, 1) each.
-
-    Sums are of whole numbers below 2**53, so they hang on no order.
-    """
-
-    levels: Levels
-    number: Levels
-    mean: Levels
-    second: Levels
-    third: Levels
-    fourth: Levels
-
-    @classmethod
-    def of(cls, levels: Levels, total: Levels) -> "_Moments":
-        number = np.maximum(total, 1)[:, None]
-        squares = levels**2
-        one, two, three, four = (
-            product.sum(axis=1, keepdims=True) / number
-            for product in (levels, squares, squares * levels, squares * squares)
-        )
-        second = two - one**2
-        return cls(
-            levels=levels,
-            number=number,
-            mean=one,
-            # no contrast at all gives nan, and so no opinion
-            second=np.where(second > _FLAT, second, np.nan),
-            third=three - 3 * one * two + 2 * one**3,
-            fourth=four - 4 * one * three + 6 * one**2 * two - 3 * one**4,
-        )
-
-
-def _left_over(x: _Moments, y: _Moments, weight: Levels) -> Levels:
-    """(P,) what a rising parabola of x leaves of y in the worst block."""
-    both = (x.levels * y.levels).sum(axis=1, keepdims=True) / x.number
-    more = (x.levels**2 * y.levels).sum(axis=1, keepdims=True) / x.number
-    line = both - x.mean * y.mean
-    bend = more - 2 * x.mean * both + x.mean**2 * y.mean - y.mean * x.second
-    slope = np.maximum(line / x.second, 0.0)
-    skew = x.third / x.second
-    spread = x.fourth - skew * x.third - x.second**2
-    curve = np.where(spread > _FLAT, (bend - skew * line) / spread, 0.0)
-    # it rises over two standard deviations to either side
-    most = slope / (4 * np.sqrt(x.second) + np.abs(skew))
-    curve = np.clip(curve, -most, most)
-    off = x.levels - x.mean
-    left = y.levels - y.mean - slope * off - curve * (off * (off - skew) - x.second)
-    squares = (left**2 * weight).reshape(-1, CELLS, CELLS)
-    number = _per_block(weight.reshape(-1, CELLS, CELLS))
-    means = _per_block(squares) / np.maximum(number, 1)
-    return np.asarray(np.sqrt(means.max(axis=(1, 2)) / y.second[:, 0]))
-
-
-def _per_block(cells: NDArray[_T]) -> NDArray[_T]:
-    """Sums over 2 × 2, (P, S / 2, S / 2)."""
-    pairs = cells[:, 0::2] + cells[:, 1::2]
-    return np.asarray(pairs[:, :, 0::2] + pairs[:, :, 1::2])
+def _flat(squares: NDArray[np.unsignedinteger[Any]]) -> Levels:
+    return np.asarray(squares.reshape(len(squares), -1).astype(np.float64))
 
 
 def _interpolate(start: float, length: float) -> Levels:

@@ -246,11 +246,11 @@ class Search:
         """Disagreement of the thumbs of pairs of one variant."""
         one, other = self.a.thumbs, self.b.thumbs
         if window is None:
-            shown = likeness.turn(one.cells(a), variant)
-            return likeness.disagreement(shown, other.cells(b))
+            shown = likeness.turn(one[a], variant)
+            return likeness.disagreement(shown, other[b])
         if variant == CROP:
-            return likeness.cropped(one[a], other.cells(b), window)
-        return likeness.cropped(other[b], one.cells(a), window)
+            return likeness.cropped(one[a], other[b], window)
+        return likeness.cropped(other[b], one[a], window)
 
 
 def blocks(counts: Places, alive: Flags) -> Iterator[Places]:

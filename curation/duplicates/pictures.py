@@ -72,10 +72,6 @@ class Thumbs:
         found = b"".join([self.data[chunk][byte : byte + _SIZE] for chunk, byte in at])
         return np.frombuffer(found, np.uint8).reshape(-1, SIDE, SIDE)
 
-    def cells(self, places: Places) -> NDArray[np.uint16]:
-        """(P, 16, 16) `likeness.grids` of the thumbs at some places."""
-        return likeness.grids(self[places])
-
     def windows(self) -> NDArray[np.uint64]:
         """(N, 13) `likeness.window_hashes` of all."""
         found = np.empty((len(self), len(likeness.WINDOWS)), np.uint64)

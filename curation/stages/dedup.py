@@ -18,7 +18,7 @@ from curation.duplicates.decision import merged as merged
 from curation.licences import openness
 from curation.schemas import from_rows
 
-VERSION = 2
+VERSION = 3
 OUTPUT = "duplicates"
 INPUTS = ("photos", "candidates", "hashes", "embeddings")
 ROWS = "reduce"

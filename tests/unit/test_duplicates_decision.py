@@ -192,7 +192,7 @@ def _of_two_minds() -> pa.Table:
     """Two photos: hashes near but not equal, thumbs neither agree nor contradict."""
     base = hash_tables.scenes(3, np.random.default_rng(4))[2:] // 2 + 50
     other = base.copy()
-    other[:, :6, :6] += 14
+    other[:, :6, :6] += 12
     hashes = hash_tables.table(np.concatenate([base, other]))
     pictures = Pictures.of(hashes)
     (edge,) = Search(pictures, pictures, review_radius=10).edges(

@@ -52,8 +52,6 @@ def test_chunks_nulls_and_order_change_nothing(sizes: list[int], rng) -> None:
     np.testing.assert_array_equal(found.codes, codes[places])
     np.testing.assert_array_equal(found.thumbs[np.arange(len(places))], thumbs[places])
     np.testing.assert_array_equal(found.windows, Pictures.of(whole).windows[places])
-    cells = Pictures.of(whole).thumbs.cells(np.array(places, np.int64))
-    np.testing.assert_array_equal(found.thumbs.cells(np.arange(len(places))), cells)
 
 
 def test_of_a_photo_hashes_are_held_and_its_thumb_is_not() -> None:
