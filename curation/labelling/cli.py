@@ -51,8 +51,9 @@ def push(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Put open questions into Label Studio, most informative first; each photo once.
+    """Put open questions into Label Studio; each photo once.
 
+    The most informative ones come first.
     LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY say where it is, and in whose name.
     """
     from curation.labelling import push as pushing
@@ -90,7 +91,7 @@ def pull(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fetch what annotators answered since the last pull; nothing is counted twice.
+    """Fetch what annotators answered; nothing is counted twice.
 
     LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY say where it is, and in whose name.
     """
@@ -117,7 +118,7 @@ def pull(
 
 @labels.command()
 def serve(work: Work = WORK, config: Known = None) -> None:
-    """Show the pictures to annotators on this machine, until interrupted."""
+    """Show annotators on this machine the pictures, until Ctrl-C."""
     from curation.labelling import serve as serving
 
     with looking(config, work) as route:
@@ -126,7 +127,7 @@ def serve(work: Work = WORK, config: Known = None) -> None:
 
 @labels.command()
 def people(config: Known = None, work: Work = WORK, as_json: Json = False) -> None:
-    """Who is who: pseudonyms beside the server's accounts; kept nowhere."""
+    """Who is who: pseudonyms beside accounts; kept nowhere."""
     from curation.labelling import people as known
     from curation.labelstudio import LabelStudio
 
@@ -150,7 +151,7 @@ def needed(
     work: Work = WORK,
     as_json: Json = False,
 ) -> None:
-    """How many more labels until each class's drop is known well enough."""
+    """How many more labels until the drops are known well."""
     from curation import stopping
 
     with looking(config, work) as route:
@@ -219,7 +220,7 @@ def agreement(
     work: Work = WORK,
     as_json: Json = False,
 ) -> None:
-    """Krippendorff's alpha per question, and each annotator's agreement."""
+    """Krippendorff's alpha; how good each annotator's answers are."""
     from curation import answers
 
     with looking(config, work) as route:
