@@ -49,6 +49,8 @@ ROOT = Path(__file__).parents[1]
 CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 MAY_SKIP = ("gpu", "network", "outside")
 LOOPBACK = ("127.", "::1", "localhost")
+LONGEST = ("demo", "labelstudio", "ray")
+"""Groups that begin first: each keeps a worker for minutes."""
 TINY = {
     "embed_dim": 32,
     "vision_cfg": {"image_size": 64, "layers": 1, "width": 64, "patch_size": 16},
@@ -79,8 +81,12 @@ def _environment(*, offline: bool) -> None:
         "NO_COLOR": "1",
         "COLUMNS": "120",
     }
-    # large pages for large arrays: the kernel's part of a model's pass is halved
-    os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+    # memory of one batch is kept for the next: the kernel clears it once, not each time
+    os.environ |= {
+        "MALLOC_ARENA_MAX": "1",
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": "1000000000",
+    }
     for name in ("HF_TOKEN", "HF_ENDPOINT", "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):
         os.environ.pop(name, None)
     if offline:
@@ -141,7 +147,7 @@ def pytest_collection_modifyitems(
         if not marker:
             item.add_marker(pytest.mark.xdist_group(group))
         slow = item.get_closest_marker("slow") is not None
-        place = 0 if group in ("demo", "labelstudio") else 1 if slow else 2
+        place = 0 if group in LONGEST else 1 if slow else 2
         rank[group] = min(rank.get(group, 2), place)
         groups.append(group)
     order = sorted(range(len(items)), key=lambda place: rank[groups[place]])
@@ -267,9 +273,12 @@ def demo_work(
     return work
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Cluster"]:
-    """A Ray cluster of several nodes on this machine, with this process connected."""
+    """A Ray cluster of several nodes on this machine, with this process connected.
+
+    It ends with its module: its processes never rest, and it changes the environment.
+    """
     from tests.cluster import running
 
     with running(tmp_path_factory.mktemp("importable")) as cluster:
