@@ -17,7 +17,7 @@ from curation.duplicates.hashing import SIDE, VARIANTS
 Places = NDArray[np.int64]
 
 _SIZE = SIDE * SIDE  # bytes of a thumb
-_AT_ONCE = 128  # thumbs gathered to look at all of them: they stay in the cache
+_AT_ONCE = 32  # thumbs gathered to look at all of them: no memory comes and goes
 
 # sums with odd factors tell most thumbs apart; what they do not is compared
 _FACTORS = np.random.default_rng(0).integers(
