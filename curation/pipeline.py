@@ -160,9 +160,8 @@ class Route:
         self.shelf.append(name, rows)
         self._tables.pop(name, None)
 
-    def _photos(self) -> pa.Table:
-        """Photos whose pixels could be read; before hashing, all of them."""
-        photos = self.table("photos")
+    def _readable(self, photos: pa.Table) -> pa.Table:
+        """Rows of photos whose pixels could be read."""
         # two columns: a table of hashes is a hundred times as large
         hashes = self._columns("hashes", ("photo_id", "status"))
         return _only(photos, having(hashes, "status", "ok").column("photo_id"))
@@ -186,7 +185,7 @@ class Route:
         table = self.table(name)
         if "photo_id" not in table.column_names:
             return table
-        sound = self._photos().column("photo_id")
+        sound = self._readable(self._columns("photos", ("photo_id",)))["photo_id"]
         keep = pc.is_in(table.column("photo_id"), value_set=sound)
         if "status" in SCHEMAS[name] and "error" in SCHEMAS[name]:
             ok = pc.is_in(table.column("status"), value_set=_strings(["ok"]))
@@ -295,7 +294,9 @@ class Route:
 
     def _map(self, step: str, module: ModuleType) -> int:
         recipe, settings = self.recipe(step), module.settings(self.config)
-        photos = self.table("photos") if step == "hash" else self._photos()
+        photos = self.table("photos")
+        if step != "hash":
+            photos = self._readable(photos)
         have = self.shelf.read_table(
             step, recipe, name=module.OUTPUT, columns=["photo_id", "status"]
         )

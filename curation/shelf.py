@@ -400,7 +400,10 @@ class Shelf:
         for path in sorted(self.table_folder(stage, recipe).glob("*.parquet")):
             try:
                 # ParquetFile, for read_table would import pandas
-                part = pq.ParquetFile(path).read(list(columns) if columns else None)
+                # and in this thread: parts are small, others would cost more
+                part = pq.ParquetFile(path).read(
+                    list(columns) if columns else None, use_threads=False
+                )
             except (OSError, pa.ArrowInvalid) as error:
                 message = f"{path} cannot be read ({error}); delete it and run again"
                 raise InputError(message) from error
