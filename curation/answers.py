@@ -176,6 +176,12 @@ def _annotators(rows: Sequence[Row]) -> str:
     if not any(row["gold_n"] for row in rows):
         del shares["gold"]
     edited = any(row["edited"] for row in rows)
+    settling = [row["annotator"] for row in rows if row["adjudicator"]]
+    notes = []
+    if edited:
+        notes.append("edited: photos on which somebody else changed the answer")
+    if settling:
+        notes.append(fill(f"settles what others dispute: {', '.join(settling)}", 100))
     return _table(
         ["annotator", "answers", *shares.values(), *(["edited"] if edited else [])],
         [
@@ -184,9 +190,7 @@ def _annotators(rows: Sequence[Row]) -> str:
             + ([f"{row['edited']:,}"] if edited else [])
             for row in rows
         ],
-        note="edited: photos on which somebody else changed the answer"
-        if edited
-        else "",
+        note="\n".join(notes),
     )
 
 

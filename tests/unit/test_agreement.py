@@ -248,6 +248,9 @@ def test_only_independent_answers_count() -> None:
     assert {row["annotator"] for row in found["annotators"] if row["adjudicator"]} == {
         "a", "judge", "named",
     }  # fmt: skip
+    text = answers.agreement_text(found)
+    assert "settles what others dispute: a, judge, named" in text
+    assert "settles" not in answers.agreement_text(alone)
 
 
 def test_skips_are_missing_and_cannot_tell_is_an_answer() -> None:
