@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curation.rows import having
 from evaluation import models
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def matrix(embeddings: pa.Table) -> tuple[list[str], Matrix]:
     Returns: ids in ascending order, and (N, D) float32, brought back to unit length
         after the storage's rounding.
     """
-    rows = embeddings.filter(pc.equal(embeddings["status"], "ok")).sort_by("photo_id")
+    rows = having(embeddings, "status", "ok").sort_by("photo_id")
     ids = rows["photo_id"].to_pylist()
     if not ids:
         return [], np.empty((0, 0), np.float32)

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from curation.errors import InputError
-from curation.pipeline import Route, having
+from curation.pipeline import Route
+from curation.rows import having
 from curation.schemas import SCHEMAS
 
 _SHORTEST = 8

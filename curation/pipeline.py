@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from curation import engines
 from curation.config import Dataset
 from curation.errors import InputError, RemoteError
+from curation.rows import having, words
 from curation.schemas import SCHEMAS, from_rows
 from curation.shelf import LOGS, Done, Shelf, explained
 
@@ -188,7 +189,7 @@ class Route:
         sound = self._readable(self._columns("photos", ("photo_id",)))["photo_id"]
         keep = pc.is_in(table.column("photo_id"), value_set=sound)
         if "status" in SCHEMAS[name] and "error" in SCHEMAS[name]:
-            ok = pc.is_in(table.column("status"), value_set=_strings(["ok"]))
+            ok = pc.is_in(table.column("status"), value_set=words(["ok"]))
             keep = pc.and_(keep, ok)
         # most often all of them: a large table is not held twice
         return table if pc.all(keep).as_py() is not False else table.filter(keep)
@@ -421,15 +422,6 @@ def _module(step: str) -> ModuleType:
 def _only(table: pa.Table, keys: pa.ChunkedArray) -> pa.Table:
     """Rows whose photo_id is among `keys`."""
     return table.filter(pc.is_in(table.column("photo_id"), value_set=keys))
-
-
-def having(table: pa.Table, column: str, value: str) -> pa.Table:
-    """Rows with a value in a column; Arrow's `equal` would import pandas, 1.5 s."""
-    return table.filter(pc.is_in(table.column(column), value_set=_strings([value])))
-
-
-def _strings(values: list[str]) -> pa.Array:
-    return pl.Series(values, dtype=pl.String).to_arrow().cast(pa.string())
 
 
 def _without(table: pa.Table, keys: pa.ChunkedArray) -> pa.Table:

@@ -30,6 +30,7 @@ from curation.duplicates.folder import How, Listing, Row
 from curation.duplicates.neighbours import Vectors
 from curation.duplicates.pictures import Thumbs
 from curation.progress import Say, progress
+from curation.rows import numbers, places
 
 _COMPARED = ("path", "pixels", "phash", "thumb", "texture")
 
@@ -227,7 +228,7 @@ class _SamePixels:
         self._thumb = dict(
             zip(keys, Thumbs.read(good["thumb"]).firsts().tolist(), strict=True)
         )
-        flat = good["texture"].to_numpy() < options.settings.min_texture
+        flat = numbers(good["texture"]) < options.settings.min_texture
         self._flat = {keys[place] for place in np.flatnonzero(flat)}
         self._asked: list[tuple[str, str]] = []
         groups: dict[tuple[int, int, int], list[str]] = {}
@@ -292,7 +293,7 @@ def _hashes(good: pa.Table, best: Sequence[Photo]) -> pa.Table:
     for at, key in enumerate(good["sha256"].to_pylist()):
         place.setdefault(key, at)
     order = np.array([place[one.sha256] for one in best], np.int64)
-    chosen = good.take(pa.array(order))
+    chosen = good.take(places(order))
     columns = {"photo_id": chosen["sha256"], "status": chosen["status"]}
     return pa.table(columns | {name: chosen[name] for name in _COMPARED})
 

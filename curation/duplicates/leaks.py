@@ -19,6 +19,7 @@ from curation.duplicates.matches import (
     judge,
 )
 from curation.duplicates.pictures import Pictures, Places, Thumbs
+from curation.rows import numbers, places
 from curation.schemas import from_rows
 
 TABLE = "leaks"
@@ -52,7 +53,7 @@ def leaks(
     ids = hashes["photo_id"].to_pylist()
     rows = _equal(ids, others["sha256"], others["name"], "bytes")
     rows += _equal(hashes["pixels"], others["pixels"], others["name"], "pixels")
-    contrast = hashes["texture"].to_numpy() >= settings.min_texture
+    contrast = numbers(hashes["texture"]) >= settings.min_texture
     first = Thumbs.read(hashes["thumb"]).firsts()
     # of photos with equal thumbs one is compared, and what it is they all are
     compared = np.flatnonzero(contrast & (first == np.arange(len(ids))))
@@ -98,7 +99,7 @@ def _equal(
 def _sound(part: pa.Table) -> pa.Table:
     """Rows with hashes: those that are ok."""
     ok = [status == "ok" for status in part["status"].to_pylist()]
-    return part if all(ok) else part.filter(pa.array(ok, pa.bool_()))
+    return part if all(ok) else part.take(places(np.flatnonzero(ok)))
 
 
 def _followers(first: Places, chosen: Flags) -> dict[int, list[int]]:
@@ -113,7 +114,7 @@ def _alike(
     ours: Pictures, part: pa.Table, settings: Settings
 ) -> Iterator[tuple[int, Row]]:
     """Places of ours, each with what of the part is the same picture."""
-    contrast = part["texture"].to_numpy() >= settings.min_texture
+    contrast = numbers(part["texture"]) >= settings.min_texture
     first = Thumbs.read(part["thumb"]).firsts()
     compared = np.flatnonzero(contrast & (first == np.arange(len(first))))
     names = part["name"].to_pylist()

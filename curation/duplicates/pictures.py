@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from curation.duplicates import likeness
 from curation.duplicates.hashing import SIDE, VARIANTS
+from curation.rows import numbers
+from curation.rows import places as listed
 
 Places = NDArray[np.int64]
 
@@ -146,19 +148,19 @@ class Photos:
 
     def ids(self, places: Places) -> list[str]:
         """Their photo_ids."""
-        rows = pa.array(self.rows[places])
+        rows = listed(self.rows[places])
         found: list[str] = self.hashes["photo_id"].take(rows).to_pylist()
         return found
 
     @property
     def texture(self) -> NDArray[np.float64]:
         """(N,) standard deviation of grey, 0-255."""
-        return np.asarray(self.hashes["texture"].to_numpy()[self.rows])
+        return np.asarray(numbers(self.hashes["texture"])[self.rows])
 
     @property
     def unhashed(self) -> NDArray[np.bool_]:
         """(N,) whose pixels were not hashed."""
-        return np.asarray(self.hashes["pixels"].is_null().to_numpy()[self.rows])
+        return np.asarray(numbers(self.hashes["pixels"].is_null())[self.rows])
 
     def first_pixels(self) -> Places:
         """(N,) first photo known to have the same pixels."""
@@ -178,8 +180,8 @@ def _codes(column: pa.ChunkedArray, rows: Places) -> NDArray[np.uint64]:
         begin, end = np.searchsorted(ascending, [start, start + len(chunk)])
         if begin < end:
             # nulls have no values: flattened, the others move up
-            there = np.cumsum(chunk.is_valid().to_numpy(zero_copy_only=False)) - 1
-            values = chunk.flatten().to_numpy().reshape(-1, len(VARIANTS))
+            there = np.cumsum(numbers(chunk.is_valid())) - 1
+            values = numbers(chunk.flatten()).reshape(-1, len(VARIANTS))
             found[order[begin:end]] = values[there[ascending[begin:end] - start]]
         start += len(chunk)
     return found
@@ -197,7 +199,7 @@ def firsts(column: pa.ChunkedArray, rows: Places | None = None) -> Places:
     if column.null_count == len(column):
         return places
     codes = column.combine_chunks().dictionary_encode().indices
-    found = codes.fill_null(-1).to_numpy(zero_copy_only=False)
+    found = numbers(codes.fill_null(-1))
     found = found if rows is None else found[rows]
     return np.where(found < 0, places, first_of_each(found))
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from curation.duplicates.hashing import SIDE, VARIANTS
 from curation.errors import InputError
+from curation.rows import having, numbers, words
 from curation.schemas import conform, from_rows, schema
 
 TABLE = "hash_table"
@@ -32,7 +33,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
 
 def good(found: pa.Table) -> pa.Table:
     """The rows that have hashes."""
-    return found.filter(pc.equal(found["status"], "ok"))
+    return having(found, "status", "ok")
 
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -129,8 +130,8 @@ def read_schema(path: Path) -> pa.Schema:
 def _sound(found: pa.Table, path: Path) -> None:
     """Rows that are ok have all that comparing needs, in the sizes it needs."""
     # the whole columns: to filter them first would copy all thumbs
-    ok = pc.equal(found["status"], "ok").to_numpy()
-    lacking = [name for name in _HASHED if found[name].is_null().to_numpy()[ok].any()]
+    ok = numbers(pc.is_in(found["status"], value_set=words(["ok"])))
+    lacking = [name for name in _HASHED if numbers(found[name].is_null())[ok].any()]
     lengths = {
         "phash": (pc.list_value_length(found["phash"]), len(VARIANTS)),
         "thumb": (pc.binary_length(found["thumb"]), SIDE * SIDE),
@@ -139,7 +140,7 @@ def _sound(found: pa.Table, path: Path) -> None:
     lacking += [
         name
         for name, (length, wanted) in lengths.items()
-        if name not in lacking and (length.fill_null(-1).to_numpy()[ok] != wanted).any()
+        if name not in lacking and (numbers(length.fill_null(-1))[ok] != wanted).any()
     ]
     if lacking:
         message = (

@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from curation.errors import InputError
+from curation.rows import places
 from curation.schemas import conform, from_rows
 
 PART = 256
@@ -97,4 +98,6 @@ def parts(photos: pa.Table, part: int = PART) -> Iterator[pa.Table]:
     ordered = photos.sort_by("photo_id")
     for start in range(0, ordered.num_rows, part):
         # a copy: a slice is sent to another process with the whole table behind it
-        yield ordered.take(np.arange(start, min(start + part, ordered.num_rows)))
+        yield ordered.take(
+            places(np.arange(start, min(start + part, ordered.num_rows)))
+        )

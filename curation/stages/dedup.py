@@ -16,6 +16,7 @@ from curation.duplicates.decision import Settings as Settings
 from curation.duplicates.decision import decide
 from curation.duplicates.decision import merged as merged
 from curation.licences import openness
+from curation.rows import numbers
 from curation.schemas import from_rows
 
 VERSION = 3
@@ -50,7 +51,7 @@ def run(inputs: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
     """
     photos = _in_keeper_order(inputs, settings.keeper)
     vectors = embeddings.matrix(inputs["embeddings"])
-    order, taken = photos["at"].to_numpy(), _taken(photos, vectors[0])
+    order, taken = numbers(photos["at"]), _taken(photos, vectors[0])
     del photos  # not held for as long as pairs are
     decided = decide(inputs["hashes"], settings, vectors=vectors, order=order)
     found = _bursts(taken, merged(decided), vectors[1], settings)

@@ -381,7 +381,7 @@ def test_no_model_library_is_loaded(tmp_path):
     code = (
         "import sys\nfrom curation.cli import app\n"
         "app(sys.argv[1:], standalone_mode=False)\n"
-        "heavy = ('torch', 'scipy', 'numba', 'matplotlib', 'rich')\n"
+        "heavy = ('torch', 'scipy', 'numba', 'matplotlib', 'rich', 'pandas.core')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     words = ["dedup", str(tmp_path), "--quiet", "--html", str(tmp_path / "x.html")]
