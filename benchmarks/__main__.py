@@ -70,7 +70,8 @@ PROGRAMS: Mapping[str, Program] = {
         peers=("imagededup", "cleanvision", "czkawka"),
     ),
     "route": Program(
-        small="--photos 400", full="--photos 1000 10000 100000"
+        small="--photos 400 --scale 1",
+        full="--photos 1000 10000 100000 --keep {work}",
     ),
     "engines": Program(
         small="{folder} --photos 64 --part 16 --rounds 1 --stages hash "
