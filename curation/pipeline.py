@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from curation import engines
 from curation.config import Dataset
 from curation.errors import InputError, RemoteError
-from curation.rows import having, words
+from curation.rows import equal, having
 from curation.schemas import SCHEMAS, from_rows
 from curation.shelf import LOGS, Done, Shelf, explained
 
@@ -189,7 +189,7 @@ class Route:
         sound = self._readable(self._columns("photos", ("photo_id",)))["photo_id"]
         keep = pc.is_in(table.column("photo_id"), value_set=sound)
         if "status" in SCHEMAS[name] and "error" in SCHEMAS[name]:
-            ok = pc.is_in(table.column("status"), value_set=words(["ok"]))
+            ok = equal(table.column("status"), "ok")
             keep = pc.and_(keep, ok)
         # most often all of them: a large table is not held twice
         return table if pc.all(keep).as_py() is not False else table.filter(keep)

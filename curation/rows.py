@@ -48,6 +48,11 @@ def words(values: Sequence[str]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(data), buffers)
 
 
+def equal(column: pa.ChunkedArray, value: str) -> pa.ChunkedArray:
+    """Which rows of a column have a text; a null has none."""
+    return pc.is_in(column, value_set=words([value]))
+
+
 def having(table: pa.Table, column: str, value: str) -> pa.Table:
     """Rows with a text in a column."""
-    return table.filter(pc.is_in(table.column(column), value_set=words([value])))
+    return table.filter(equal(table.column(column), value))
