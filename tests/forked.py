@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -24,17 +24,45 @@ class Ended(NamedTuple):
     errors: str
 
 
+class Forker:
+    """A module of the tests in a process of its own: told and answering in lines."""
+
+    def __init__(self, module: str, env: Mapping[str, str] | None = None) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def tell(self, order: Any) -> None:
+        """Send what JSON can hold."""
+        assert self._process.stdin
+        print(json.dumps(order), file=self._process.stdin, flush=True)
+
+    def line(self) -> str:
+        """The next line it says."""
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        assert line, "the process that forks has ended"
+        return line
+
+    def close(self) -> None:
+        """Let it end, and wait for that."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
 class Forks:
     """Forks for every command; one runs at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._said = folder / "output", folder / "errors"
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.forked"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._forker = Forker("tests.forked")
 
     def __enter__(self) -> Self:
         return self
@@ -45,34 +73,22 @@ class Forks:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
+        self._forker.close()
 
     def begin(self, *words: str) -> int:
         """Start `counterset` with these arguments; its process."""
-        assert self._process.stdin
-        order = [words, [str(path) for path in self._said]]
-        print(json.dumps(order), file=self._process.stdin, flush=True)
-        return int(self._line())
+        self._forker.tell([words, [str(path) for path in self._said]])
+        return int(self._forker.line())
 
     def end(self) -> Ended:
         """Wait for it."""
-        status = int(self._line())
+        status = int(self._forker.line())
         return Ended(status, *(path.read_text() for path in self._said))
 
     def run(self, *words: str) -> Ended:
         """Start it, and wait for it."""
         self.begin(*words)
         return self.end()
-
-    def _line(self) -> str:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        assert line, "the process that forks has ended"
-        return line
 
 
 def _serve() -> None:

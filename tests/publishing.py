@@ -23,6 +23,7 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from curation.cli import app
+from tests.forked import Forker
 from tests.standins.hub import Hub
 from tests.world import World, make
 
@@ -112,24 +113,17 @@ class Server:
     """Forks a publisher for every attempt."""
 
     def __init__(self, hub: Hub, token: str | None = Hub.token) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.publishing"],
-            env=hub.environment(token),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._forker = Forker("tests.publishing", hub.environment(token))
 
     def begin(self, mine: Mine, repo: str, **options: Any) -> int:
         """Start an attempt; its process."""
         order = {"config": str(mine.config), "work": str(mine.work), "repo": repo}
-        assert self._process.stdin
-        print(json.dumps(order | options), file=self._process.stdin, flush=True)
-        return int(self._line())
+        self._forker.tell(order | options)
+        return int(self._forker.line())
 
     def end(self) -> dict[str, Any]:
         """What came of it: `commit`, or `error` with its message; neither: killed."""
-        result: dict[str, Any] = json.loads(self._line())
+        result: dict[str, Any] = json.loads(self._forker.line())
         return result
 
     def publish(self, mine: Mine, repo: str, **options: Any) -> dict[str, Any]:
@@ -137,17 +131,7 @@ class Server:
         return self.end()
 
     def close(self) -> None:
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-
-    def _line(self) -> str:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        assert line, "the publishing process ended"
-        return line
+        self._forker.close()
 
 
 def _serve() -> None:
